@@ -1,0 +1,265 @@
+"""The contract that a cloud driver implements: everything a driver author needs stands in this file.
+
+A driver is a translator, not an actor. It turns one call into one request to its cloud and one answer back. It starts no
+thread, never sleeps, never retries, keeps no cache that can lie and reads no clock: pacing, retries, metrics and time belong
+to the core, so that every driver has them for nothing.
+
+An installed package offers a driver by an entry point of the group ``dispatcher.drivers``: ``NAME = package.module:open``.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+ENTRY_POINT_GROUP = "dispatcher.drivers"
+
+
+# ---------------------------------------------------------------------------------------------------------------- values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPU:
+    """The accelerators of one instance type. ``vram_bytes`` is per device."""
+
+    stack: str = ""
+    driver_version: str = ""
+    hardware_target: str = ""
+    device_count: int = 0
+    vram_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceType:
+    """One row of the cluster's ``InstanceTypes``. Sizes are bytes, ``price`` is per hour in the site's currency."""
+
+    name: str
+    provider_type: str
+    vcpus: int
+    ram_bytes: int
+    included_scratch_bytes: int = 0
+    added_scratch_bytes: int = 0
+    price: float = 0.0
+    preemptible: bool = False
+    gpu: GPU = field(default_factory=GPU)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.included_scratch_bytes + self.added_scratch_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    """What to create. ``name`` is unique and chosen by the core; ``init_script`` starts with ``#!/bin/sh`` and ``public_key``
+    is an OpenSSH ``authorized_keys`` line, or None when the image already trusts the dispatcher's key."""
+
+    name: str
+    instance_type: InstanceType
+    image_id: str
+    tags: Mapping[str, str]
+    init_script: str
+    public_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The cloud accepted the create. ``operation`` is a handle for ``poll_create`` when the cloud still works on it."""
+
+    id: str
+    operation: str | None = None
+
+
+class Presence(enum.StrEnum):
+    """What a cloud says of a listed instance."""
+
+    PRESENT = "present"
+    DELETING = "deleting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """An instance as a list shows it. ``address`` is ``host``, ``host:port`` or ``[v6]:port``; None while there is none yet.
+    ``name`` is the name of the CreateRequest; ``created_at`` is RFC 3339 UTC for display only."""
+
+    id: str
+    name: str
+    provider_type: str
+    address: str | None = None
+    user: str = "root"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: str | None = None
+    state: Presence = Presence.PRESENT
+    failure: CloudError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A resource of ours (disk, network card, address) that no instance uses any more. ``id`` is opaque to the core."""
+
+    id: str
+    kind: str
+    created_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """``complete`` is False when a page failed or was cut: such a list may add and refresh, and proves no absence."""
+
+    instances: tuple[Instance, ...]
+    leftovers: tuple[Leftover, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKey:
+    """A public host key: ``type`` as in ``ssh-ed25519`` and ``base64`` as in an authorized_keys line."""
+
+    type: str
+    base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """Calls per second that the cloud is known to allow, by kind of call; None = unknown. ``burst`` calls may go at once."""
+
+    create: float | None = None
+    list: float | None = None
+    destroy: float | None = None
+    set_tags: float | None = None
+    burst: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this driver can do beyond the four calls. Declared here, never discovered by failing.
+
+    ``create_is_idempotent``  sending the same name again answers with the instance that the first call made
+    ``list_lag_s``            seconds until a list must show what a call changed (eventual consistency)
+    ``poll_create``           ``poll_create(operation, call)`` tells how an accepted create ended
+    ``host_keys``             ``host_keys(instance_id)`` returns the host keys that the cloud vouches for
+    ``delete_leftover``       ``delete_leftover(leftover, call)`` removes one of ``Listing.leftovers``
+    ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against
+    ``host_local``            instances share this host: their runner must not fence on host-wide paths
+    """
+
+    create_is_idempotent: bool = False
+    list_lag_s: float = 0.0
+    poll_create: bool = False
+    host_keys: bool = False
+    delete_leftover: bool = False
+    quota_groups: bool = False
+    host_local: bool = False
+    limits: RateLimits = field(default_factory=RateLimits)
+
+
+# ---------------------------------------------------------------------------------------------------------------- errors
+
+
+class Scope(enum.StrEnum):
+    """How far a refusal reaches."""
+
+    REQUEST = "request"  # only this request: another like it may succeed
+    TYPE = "type"  # every request for this instance type
+    GROUP = "group"  # every type of this quota group
+    EVERYTHING = "everything"
+
+
+class CloudError(Exception):
+    """A call failed and nothing more is known than the text: wait, then try again.
+
+    ``outcome_unknown`` is True when the request may have taken effect (time-out, lost connection, 5xx after sending).
+    The text is shown to operators: it must hold no secret.
+    """
+
+    def __init__(self, text: str, *, scope: Scope = Scope.REQUEST, outcome_unknown: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.scope = scope
+        self.outcome_unknown = outcome_unknown
+
+
+class RateLimited(CloudError):
+    """The cloud asks for a pause of ``retry_after_s`` seconds before the next call of this kind."""
+
+    def __init__(self, text: str, *, retry_after_s: float, scope: Scope = Scope.EVERYTHING) -> None:
+        super().__init__(text, scope=scope)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaReached(CloudError):
+    """The account's quota is used up for ``scope``; it frees itself when instances end."""
+
+
+class NoCapacity(CloudError):
+    """The cloud has no machine of this kind right now, whatever the quota."""
+
+
+class Denied(CloudError):
+    """The credentials are wrong, expired or lack a permission: an operator has to mend it."""
+
+
+class Misconfigured(CloudError):
+    """A setting is wrong. ``path`` names the key as in the file, below ``DriverParameters`` (``Network.Subnet``)."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}" if path else text, scope=Scope.EVERYTHING)
+        self.path = path
+
+
+# -------------------------------------------------------------------------------------------------------------- contract
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """Carries the deadline in, and lets the driver report out what the very answer said.
+
+    ``timeout_s`` bounds the whole call. A driver may set ``calls_remaining`` (of this kind), ``retry_after_s``,
+    ``limit`` and ``usage`` (of the quota that was touched); the core paces itself by them.
+    """
+
+    timeout_s: float
+    calls_remaining: int | None = None
+    retry_after_s: float | None = None
+    limit: float | None = None
+    usage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverSettings:
+    """What ``open`` gets. ``parameters`` is the mapping under ``DriverParameters``, as in the file.
+
+    An instance belongs to us when its tag ``{tag_prefix}InstanceSetID`` equals ``instance_set_id``; what lacks it is never
+    touched. ``log`` is for warnings that no answer can carry.
+    """
+
+    parameters: Mapping[str, Any]
+    instance_set_id: str
+    tag_prefix: str
+    log: logging.Logger
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """A cloud. Every method may be called from several threads at once and raises only ``CloudError`` and its kin."""
+
+    capabilities: Capabilities
+
+    def create(self, request: CreateRequest, call: Call) -> Created:
+        """Ask for one instance; return as soon as the cloud has accepted."""
+
+    def list(self, call: Call) -> Listing:
+        """Every instance of our set, in whatever state, with fresh tags and addresses."""
+
+    def destroy(self, instance_id: str, call: Call) -> None:
+        """Destroy. An instance that is already gone is success; calling twice is harmless."""
+
+    def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None:
+        """Replace the tags of ours by exactly ``tags`` (the full map)."""
+
+
+OpenDriver = Callable[[DriverSettings], Driver]
+"""``open(settings)``: makes no cloud call and raises ``Misconfigured(path, text)`` for a wrong parameter."""
