@@ -13,7 +13,7 @@ import enum
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 ENTRY_POINT_GROUP = "dispatcher.drivers"
 
@@ -64,7 +64,7 @@ class CreateRequest:
     public_key: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Created:
     """The cloud accepted the create. ``operation`` is a handle for ``poll_create`` when the cloud still works on it."""
 
@@ -96,7 +96,7 @@ class Instance:
     failure: CloudError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Leftover:
     """A resource of ours (disk, network card, address) that no instance uses any more. ``id`` is opaque to the core."""
 
@@ -105,7 +105,7 @@ class Leftover:
     created_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """``complete`` is False when a page failed or was cut: such a list may add and refresh, and proves no absence."""
 
@@ -114,7 +114,7 @@ class Listing:
     complete: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HostKey:
     """A public host key: ``type`` as in ``ssh-ed25519`` and ``base64`` as in an authorized_keys line."""
 
@@ -175,19 +175,28 @@ class CloudError(Exception):
     The text is shown to operators: it must hold no secret.
     """
 
-    def __init__(self, text: str, *, scope: Scope = Scope.REQUEST, outcome_unknown: bool = False) -> None:
+    def __init__(self, text: str = "", *, scope: Scope | str = Scope.REQUEST, outcome_unknown: bool = False) -> None:
         super().__init__(text)
         self.text = text
-        self.scope = scope
+        self.scope = Scope(scope)
         self.outcome_unknown = outcome_unknown
 
 
 class RateLimited(CloudError):
-    """The cloud asks for a pause of ``retry_after_s`` seconds before the next call of this kind."""
+    """The cloud asks for a pause before the next call of this kind: give ``retry_after_s`` (seconds from now) or
+    ``retry_at`` (Unix seconds, when the cloud named a date). With neither the core chooses a pause that grows."""
 
-    def __init__(self, text: str, *, retry_after_s: float, scope: Scope = Scope.EVERYTHING) -> None:
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        retry_after_s: float | None = None,
+        retry_at: float | None = None,
+        scope: Scope | str = Scope.EVERYTHING,
+    ) -> None:
         super().__init__(text, scope=scope)
         self.retry_after_s = retry_after_s
+        self.retry_at = retry_at
 
 
 class QuotaReached(CloudError):
@@ -242,11 +251,10 @@ class DriverSettings:
     log: logging.Logger
 
 
-@runtime_checkable
 class Driver(Protocol):
     """A cloud. Every method may be called from several threads at once and raises only ``CloudError`` and its kin."""
 
-    capabilities: Capabilities
+    capabilities: Capabilities = Capabilities()
 
     def create(self, request: CreateRequest, call: Call) -> Created:
         """Ask for one instance; return as soon as the cloud has accepted."""

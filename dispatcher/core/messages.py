@@ -1,0 +1,425 @@
+"""Every Event (what happened, past tense) and every Action (what to do, imperative).
+
+An action always ends in an event, also when it fails. ``began_s`` is the monotonic time at which an observation began, taken
+before the first byte was sent: the rules of evidence rest on it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dispatcher.core.model import (
+    ContainerRecord,
+    DestroyCause,
+    HoldoffKind,
+    IdleBehavior,
+    QueueWrite,
+)
+from dispatcher.core.settings import Settings
+from dispatcher.driver import Instance as ListedInstance
+from dispatcher.driver import Leftover, Scope
+
+# --------------------------------------------------------------------------------------------------------------- failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFailure:
+    """Why the queue service gave no good answer. ``status`` is None when there was no HTTP answer at all."""
+
+    text: str
+    status: int | None = None
+
+    @property
+    def overloaded(self) -> bool:
+        return self.status == 503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudFailure:
+    """A driver's error as data. ``kind`` is what the core does about it."""
+
+    text: str
+    kind: HoldoffKind = HoldoffKind.ERROR
+    scope: Scope = Scope.REQUEST
+    retry_after_s: float | None = None
+    outcome_unknown: bool = False
+
+
+class ProbeProblem(enum.StrEnum):
+    """What kept a probe from succeeding."""
+
+    NONE = ""
+    NO_ADDRESS = "no address"
+    UNREACHABLE = "unreachable"  # no TCP connection, or lost
+    TIMEOUT = "timeout"
+    HOST_KEY = "host key"  # it is not the machine that we made
+    LOGIN = "login"  # our key or user was refused
+    COMMAND = "command"  # a command ran and failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """What one probe saw. ``processes`` is None when the list is not known; an empty set says that nothing runs."""
+
+    reached: bool  # SSH answered and the machine is the right one
+    booted: bool = False  # the boot probe passed and the runner is in place
+    processes: frozenset[str] | None = None
+    stale: frozenset[str] = frozenset()
+    broken: bool = False
+    problem: ProbeProblem = ProbeProblem.NONE
+    error: str = ""
+
+
+class StartOutcome(enum.StrEnum):
+    STARTED = "started"
+    REFUSED = "refused"  # the runner answered with an error
+    NOT_SENT = "not sent"  # no byte of the command left this host
+    UNKNOWN = "unknown"  # it may have begun; the connection is closed
+
+
+# ----------------------------------------------------------------------------------------------------------------- events
+
+
+class Event:
+    """Something that happened."""
+
+    __slots__ = ()
+
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainersObserved(Event):
+    """Records from a poll, in slices; those that say nothing new may be left out."""
+
+    began_s: float
+    records: tuple[ContainerRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolled(Event):
+    """A complete poll ended. ``absent``: containers that we hold and it did not show; ``rejected``: uuid → why not understood."""
+
+    began_s: float
+    absent: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePollFailed(Event):
+    began_s: float
+    failure: QueueFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainersRead(Event):
+    """The answer to a question by uuid: what is not in ``records`` does not exist (any more)."""
+
+    began_s: float
+    asked: tuple[str, ...]
+    records: tuple[ContainerRecord, ...]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainersReadFailed(Event):
+    asked: tuple[str, ...]
+    failure: QueueFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerWritten(Event):
+    """Lock, unlock or cancel answered 200 with this record."""
+
+    uuid: str
+    write: QueueWrite
+    record: ContainerRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerWriteFailed(Event):
+    uuid: str
+    write: QueueWrite
+    failure: QueueFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueHinted(Event):
+    """Something outside told us that the queue changed: look now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceCreated(Event):
+    name: str
+    id: str
+    operation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateFailed(Event):
+    """The create was refused, or (``accepted``) the cloud took it and failed later."""
+
+    name: str
+    failure: CloudFailure
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePolled(Event):
+    """How an accepted create stands: still working, or done."""
+
+    name: str
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancesListed(Event):
+    """Instances from a list, in slices; those that say nothing new are left out only if their sign of life is in the end."""
+
+    began_s: float
+    instances: tuple[ListedInstance, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEnded(Event):
+    """A list ended. ``missing``: instances that we hold, had an id for, and that it did not show."""
+
+    began_s: float
+    complete: bool
+    missing: tuple[str, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFailed(Event):
+    began_s: float
+    failure: CloudFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyAccepted(Event):
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyFailed(Event):
+    name: str
+    failure: CloudFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagsSaved(Event):
+    name: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagsFailed(Event):
+    name: str
+    failure: CloudFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed(Event):
+    name: str
+    began_s: float
+    report: ProbeReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartEnded(Event):
+    name: str
+    uuid: str
+    outcome: StartOutcome
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillEnded(Event):
+    """``gone``: the runner's kill command answered that nothing runs there under this uuid."""
+
+    name: str
+    uuid: str
+    gone: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLost(Event):
+    """A kept connection broke: look whether the instance is still there."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeHinted(Event):
+    """Something told us that a process of this instance may have ended."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleBehaviorSet(Event):
+    """An operator chose. ``at`` is UTC, RFC 3339, for display and tags."""
+
+    name: str
+    behavior: IdleBehavior
+    actor: str = ""
+    reason: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceKillRequested(Event):
+    name: str
+    reason: str
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerKillRequested(Event):
+    uuid: str
+    reason: str
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadershipGained(Event):
+    """``quiet_s``: how long the acts of an earlier leader may still take effect."""
+
+    quiet_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadershipLost(Event):
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsLoaded(Event):
+    settings: Settings
+
+
+# ---------------------------------------------------------------------------------------------------------------- actions
+
+
+class Action:
+    """Something to do."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollQueue(Action):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadContainers(Action):
+    """At most 100 uuids."""
+
+    uuids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockContainer(Action):
+    """Lock it, and bind it to the instance on which it will run."""
+
+    uuid: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlockContainer(Action):
+    uuid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelContainer(Action):
+    """``error`` and ``detail`` go into ``runtime_status`` in the same request."""
+
+    uuid: str
+    error: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindContainer(Action):
+    """Give a container that we hold Locked a place on an instance that is not ready yet. No I/O."""
+
+    uuid: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseContainer(Action):
+    """Take a container's place away: its instance can no longer run it. No I/O."""
+
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetContainer(Action):
+    """Drop a container that needs nothing more from us. No I/O."""
+
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateInstance(Action):
+    """``secret`` identifies the machine on first contact; sending the same name again settles an unknown outcome."""
+
+    name: str
+    instance_type: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollCreate(Action):
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListInstances(Action):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyInstance(Action):
+    name: str
+    cause: DestroyCause
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveTags(Action):
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondemnInstance(Action):
+    """Give it no new work, for a reason of ours. No I/O."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeInstance(Action):
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartContainer(Action):
+    uuid: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillProcess(Action):
+    name: str
+    uuid: str
+    signal: int
+    reason: str

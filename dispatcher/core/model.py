@@ -1,0 +1,396 @@
+"""State: everything that the dispatcher knows, as one immutable value.
+
+Facts are stored, the rest is derived (idle or running, the room that is left, who waits). Times whose names end in ``_s`` are
+seconds of the monotonic clock; ``NEVER`` stands for "not yet", so that comparisons need no special case.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dispatcher.core.maps import Map
+from dispatcher.core.settings import Settings
+from dispatcher.driver import HostKey, InstanceType, Leftover
+
+NEVER = -math.inf
+
+
+# ------------------------------------------------------------------------------------------------------------- containers
+
+
+class ContainerState(enum.StrEnum):
+    """The states of the queue service, spelled as there."""
+
+    QUEUED = "Queued"
+    LOCKED = "Locked"
+    RUNNING = "Running"
+    COMPLETE = "Complete"
+    CANCELLED = "Cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (ContainerState.COMPLETE, ContainerState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPURequest:
+    """What a container asks of accelerators. ``vram_bytes`` is per device."""
+
+    stack: str = ""
+    driver_version: str = ""
+    hardware_target: tuple[str, ...] = ()
+    device_count: int = 0
+    vram_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What a container's record asks for, before the dispatcher's own overheads. ``tmp_bytes``: sum of its tmp mounts."""
+
+    vcpus: int
+    ram_bytes: int
+    keep_cache_ram_bytes: int = 0
+    keep_cache_disk_bytes: int = 0
+    tmp_bytes: int = 0
+    container_image: str = ""
+    gpu: GPURequest = field(default_factory=GPURequest)
+    preemptible: bool = False
+    supervisor: bool = False
+    max_run_time_s: int = 0
+    partitions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRecord:
+    """One answer of the queue service about one container. ``requirements`` is None when the answer did not hold them
+    (polls ask for less than reads), ``lock_count`` None likewise."""
+
+    uuid: str
+    state: ContainerState
+    priority: int
+    locked_by_uuid: str | None = None
+    lock_count: int | None = None
+    created_at: str = ""
+    gateway_address: str = ""
+    requirements: Requirements | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """An amount of each thing that an instance has and a container takes. ``vram`` is bytes per device, never summed."""
+
+    vcpus: int = 0
+    ram: int = 0
+    scratch: int = 0
+    gpus: int = 0
+    vram: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Which instance types can run a container, in the order of preference; ``problem`` says why none can."""
+
+    need: Resources
+    types: tuple[str, ...]
+    problem: str = ""
+
+
+class QueueWrite(enum.StrEnum):
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of the queue and what we did about it."""
+
+    uuid: str
+    state: ContainerState
+    priority: int
+    created_at: str = ""
+    gateway_address: str = ""
+    lock_count: int = 0
+    requirements: Requirements | None = None  # None: not read yet, so it cannot be placed
+    fit: Fit | None = None
+
+    first_seen_s: float
+    runnable_since_s: float | None = None  # since when priority > 0 and not final
+    observed_s: float = NEVER  # when the newest observation that named it began
+    state_changed_s: float = NEVER  # stamp of our last write of its queue state
+    writing: QueueWrite | None = None  # a write is on its way
+    ours: bool = False  # Locked or Running under our token
+    locked_here: bool = False  # locked by this process in this term: nobody else can have started it
+    read_due: bool = False  # its record has to be asked for by uuid
+    reading: bool = False
+
+    instance: str | None = None  # bound to: its room there is taken
+    exited_s: float | None = None  # a probe that began then proved that its process ended
+    exit_note: str = ""  # what is known about the end: becomes runtime_status
+    avoid: str | None = None  # the instance on which the last attempt failed
+    failed_attempts: int = 0
+    not_before_s: float = NEVER  # no attempt before this
+    kill_requested: str = ""  # an operator's reason
+    lost: str = ""  # its instance is gone: why
+
+
+# -------------------------------------------------------------------------------------------------------------- instances
+
+
+class Phase(enum.StrEnum):
+    """Where an instance stands. Idle and running are derived from READY, never stored."""
+
+    CREATING = "creating"
+    UNKNOWN = "unknown"
+    BOOTING = "booting"
+    READY = "ready"
+    SHUTDOWN = "shutdown"
+
+
+class IdleBehavior(enum.StrEnum):
+    """The operator's choice, kept in a tag of the VM."""
+
+    RUN = "run"
+    HOLD = "hold"
+    DRAIN = "drain"
+
+
+class ProcessPhase(enum.StrEnum):
+    STARTING = "starting"  # the start command is on its way
+    UNCERTAIN = "uncertain"  # nobody knows whether the start took effect
+    RUNNING = "running"
+    ENDED = "ended"  # the kill command proved it gone; kept until a later probe agrees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """The end of a process, asked for. TERM is repeated, KILL follows, then the process counts as unkillable."""
+
+    reason: str
+    since_s: float
+    sent_s: float = NEVER
+    sending: bool = False
+    signal: int = 15
+    kill_since_s: float | None = None  # since when KILL is sent
+    unkillable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A runner process on an instance, known by its container's uuid."""
+
+    uuid: str
+    phase: ProcessPhase
+    since_s: float
+    changed_s: float  # stamp of our last act on it: a list that began earlier says nothing about it
+    refused: bool = False  # UNCERTAIN because the runner said no (one later list settles it)
+    absences: int = 0  # lists begun since then that did not show it
+    proven_absent: bool = False
+    kill: Kill | None = None
+    note: str = ""
+
+
+class DestroyCause(enum.StrEnum):
+    """Why an instance is destroyed. The destroy guard counts the ones in which we judged a machine to be bad."""
+
+    IDLE = "idle"
+    DRAINED = "drained"
+    OPERATOR = "operator"
+    MAKE_ROOM = "make room"
+    CREATE_FAILED = "create failed"
+    BOOT_TIMEOUT = "boot timeout"
+    UNRESPONSIVE = "unresponsive"
+    UNKILLABLE = "unkillable"
+
+    @property
+    def guarded(self) -> bool:
+        return self in (DestroyCause.BOOT_TIMEOUT, DestroyCause.UNRESPONSIVE, DestroyCause.UNKILLABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destroy:
+    """A destroy that was decided. ``acknowledged_s``: when the cloud last said yes."""
+
+    cause: DestroyCause
+    reason: str
+    since_s: float
+    sent_s: float = NEVER
+    in_flight: bool = False
+    attempts: int = 0
+    acknowledged_s: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorNote:
+    """Who chose an idle behaviour, when (UTC, RFC 3339) and why."""
+
+    actor: str = ""
+    reason: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A VM of ours: asked for, listed by the cloud, or both."""
+
+    name: str
+    type: str  # name of the InstanceType; a type that the configuration no longer has is drained
+    provider_type: str = ""
+    phase: Phase
+    id: str | None = None
+    address: str | None = None
+    user: str = "root"
+    secret: str = ""
+    host_keys: tuple[HostKey, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)  # as the cloud last listed or took them
+    created_at: str | None = None
+
+    idle_behavior: IdleBehavior = IdleBehavior.RUN
+    operator: OperatorNote = field(default_factory=OperatorNote)
+    condemned: str = ""  # why we give it no new work; hold wins over it
+    kill_requested: str = ""  # an operator's reason
+    broken: bool = False
+
+    # Existence
+    phase_since_s: float
+    appeared_s: float
+    create_sent_s: float = NEVER
+    creating: bool = False  # the create call is on its way
+    create_unknown: bool = False  # its outcome is not known
+    operation: str | None = None
+    polling_create: bool = False
+    operation_polled_s: float = NEVER
+    failure: str = ""  # accepted, then failed
+    listed_s: float = NEVER  # when the newest list that showed it began
+    ever_listed: bool = False
+    deleting: bool = False  # the cloud says so itself
+    misses: tuple[float, ...] = ()  # begin times of complete lists without it, since the last sign of life
+    destroy: Destroy | None = None
+
+    # Tags
+    saving_tags: bool = False
+    tags_changed_s: float = NEVER
+    tags_failed: int = 0
+
+    # Probes
+    probing: bool = False
+    probe_due: bool = False
+    probed_s: float = NEVER  # when the last probe ended, whatever came of it
+    answered_s: float = NEVER  # when the last probe that fully succeeded began
+    reached_s: float = NEVER  # when SSH last answered anything
+    silent_s: float = 0.0  # time without an answer while other instances did answer
+    probe_failures: int = 0
+    probe_error: str = ""
+    booted: bool = False
+    ready_s: float | None = None
+    stale_since_s: float | None = None
+
+    # Processes
+    processes: Mapping[str, Process] = field(default_factory=dict)
+    processes_listed_s: float = NEVER  # when the newest list of processes of this term began
+    start_changed_s: float = NEVER  # stamp of our last start on it
+    busy_s: float = NEVER  # when it last had work, or became ready
+    last_container: str = ""
+
+
+# ------------------------------------------------------------------------------------------------------------------- rest
+
+
+class HoldoffKind(enum.StrEnum):
+    QUOTA = "quota"
+    CAPACITY = "capacity"
+    RATE = "rate limit"
+    DENIED = "credentials"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdoff:
+    """No call of ``call`` (create, list, destroy, set_tags) for ``key`` until ``until_s``. ``key`` is ``*`` for everything,
+    ``type:NAME`` or ``group:NAME``; ``strikes`` counts the refusals in a row and makes it grow."""
+
+    call: str
+    key: str
+    kind: HoldoffKind
+    until_s: float
+    since_s: float
+    strikes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A token bucket: ``tokens`` at ``at_s``."""
+
+    tokens: float
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueView:
+    """What we know about the queue service itself."""
+
+    polling: bool = False
+    polled_s: float = NEVER  # when the last complete poll of this term began
+    poll_ended_s: float = NEVER
+    changed_s: float = NEVER  # when a poll last brought something new
+    failures: int = 0
+    error: str = ""
+    rejected: Map[str] = field(default_factory=Map)  # records that could not be understood: uuid → reason
+    lock_window: int = 16  # locks in flight at most; shrinks on 503
+    locks_in_flight: int = 0
+    locks_held_until_s: float = NEVER
+    overloaded_s: float = NEVER  # last 503
+    lock_strikes: int = 0
+    hinted_s: float = NEVER  # something told us to look now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudView:
+    """What we know about the cloud itself."""
+
+    listing: bool = False
+    listed_s: float = NEVER  # when the last complete list of this term began
+    list_ended_s: float = NEVER
+    list_due_s: float = math.inf  # somebody wants one at this time
+    failures: int = 0
+    error: str = ""
+    leftovers: tuple[Leftover, ...] = ()
+    probe_answered_s: float = NEVER  # newest full answer of any instance
+    probe_answered_by: str = ""
+    guarded_destroys: tuple[float, ...] = ()  # times, for the destroy guard
+    alarm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leadership:
+    """Who may act. ``term`` counts up with each gain; acting is allowed only while ``leading``."""
+
+    leading: bool = False
+    term: int = 0
+    since_s: float = NEVER
+    quiet_s: float = 0.0  # the time in which an earlier leader's starts may still take effect
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The whole. ``version`` grows with each change."""
+
+    settings: Settings = field(default_factory=Settings)
+    version: int = 0
+    containers: Map[Container] = field(default_factory=Map)
+    instances: Map[Instance] = field(default_factory=Map)
+    queue: QueueView = field(default_factory=QueueView)
+    cloud: CloudView = field(default_factory=CloudView)
+    holdoffs: Map[Holdoff] = field(default_factory=Map)
+    buckets: Mapping[str, Bucket] = field(default_factory=dict)
+    leadership: Leadership = field(default_factory=Leadership)
+    quota_groups: Mapping[str, str] = field(default_factory=dict)  # instance type → quota group
+
+    def instance_type(self, name: str) -> InstanceType | None:
+        return self.settings.instance_types.get(name)

@@ -1,0 +1,75 @@
+"""The frozen Settings that planners take: every key that changes a decision, with its unit in its name.
+
+``dispatcher.config`` makes them from files; the core never sees a file. ``None`` in a pace key means that the site named no
+value and the dispatcher chooses its own pace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dispatcher.driver import InstanceType, RateLimits
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What planners need to decide. Defaults are upstream's where upstream has the key."""
+
+    cluster_id: str = "zzzzz"
+    instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
+    tag_prefix: str = "Arvados"
+    instance_set_id: str = ""
+    resource_tags: Mapping[str, str] = field(default_factory=dict)
+    image_id: str = ""
+    instance_init_command: str = ""
+    deploy_public_key: bool = True
+
+    # Sizing
+    reserve_extra_ram_bytes: int = 550 * MIB
+    local_keep_blob_buffers_per_vcpu: int = 1
+    maximum_price_factor: float = 1.5
+
+    # How many
+    max_instances: int = 64  # 0 = no limit
+    max_running_containers_per_instance: int = 0  # 0 = no limit
+    initial_quota_estimate: int = 0  # 0 = none
+    supervisor_fraction: float = 0.5  # 0 = no limit on supervisors
+    max_concurrent_creates: int | None = None  # None or 0 = bounded by the lanes alone
+
+    # Pace: None = chosen by us
+    poll_interval_s: float | None = None
+    probe_interval_s: float = 10.0
+    sync_interval_s: float = 60.0
+    max_probes_per_second: float | None = None
+    max_cloud_ops_per_second: float | None = None
+    cloud_limits: RateLimits = field(default_factory=RateLimits)
+
+    # What the driver declared
+    create_is_idempotent: bool = False
+    list_lag_s: float = 0.0
+    polls_creates: bool = False
+    deletes_leftovers: bool = False
+
+    # Patience
+    timeout_booting_s: float = 600.0
+    timeout_idle_s: float = 60.0
+    timeout_probe_s: float = 600.0
+    timeout_shutdown_s: float = 10.0
+    timeout_signal_s: float = 5.0
+    timeout_stale_run_lock_s: float = 5.0
+    timeout_term_s: float = 120.0
+    timeout_kill_s: float = 20.0  # ours: from the KILL until the runner counts as unkillable
+    stale_lock_timeout_s: float = 60.0
+
+    # Deadlines of single acts: ours
+    timeout_api_request_s: float = 60.0
+    timeout_cloud_call_s: float = 120.0
+    timeout_ssh_connect_s: float = 30.0
+    timeout_ssh_command_s: float = 30.0
+    timeout_ssh_start_s: float = 60.0
+
+    # Commands
+    boot_probe_command: str = "systemctl is-system-running"
