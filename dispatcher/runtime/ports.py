@@ -1,0 +1,118 @@
+"""The ports through which ``perform`` reaches the world: queue, cloud, instances, clock, leadership.
+
+Production hands it the adapters of ``dispatcher.edge``, the simulation its fakes. A port does one thing, blocks until it is
+done or its deadline has passed, and may be called from many threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dispatcher.core.messages import CloudFailure, ProbeReport, QueueFailure, StartOutcome
+from dispatcher.core.model import ContainerRecord
+from dispatcher.driver import Call, Created, CreateRequest, HostKey, InstanceType, Listing
+
+
+class Clock(Protocol):
+    """``monotonic`` in seconds decides; ``utc`` (RFC 3339 with Z) and ``wall`` (Unix seconds) are for display and tags only."""
+
+    def monotonic(self) -> float: ...
+    def wall(self) -> float: ...
+    def utc(self) -> str: ...
+
+
+class QueueError(Exception):
+    """The queue service gave no good answer."""
+
+    def __init__(self, failure: QueueFailure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Records that were understood, and those that were not: uuid (or a stand-in) → reason."""
+
+    records: tuple[ContainerRecord, ...]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+
+class QueuePort(Protocol):
+    """The queue service. Every method raises ``QueueError``."""
+
+    def token_uuid(self) -> str:
+        """The uuid of our own token, by which we know which locks are ours. Asked once, then remembered."""
+
+    def poll(self) -> Records:
+        """All containers locked by us and those Queued with priority > 0; all pages, or QueueError."""
+
+    def read(self, uuids: Sequence[str]) -> Records:
+        """The full records (with requirements) of at most 100 containers; who is not in the answer does not exist."""
+
+    def lock(self, uuid: str) -> ContainerRecord: ...
+    def unlock(self, uuid: str) -> ContainerRecord: ...
+
+    def cancel(self, uuid: str, error: str, detail: str) -> ContainerRecord:
+        """Cancel and say why, in one request."""
+
+
+class CloudPort(Protocol):
+    """A driver behind error translation. Every method raises ``CloudCallFailed``."""
+
+    def create(self, request: CreateRequest, call: Call) -> Created: ...
+    def poll_create(self, operation: str, call: Call) -> bool: ...
+    def list(self, call: Call) -> Listing: ...
+    def destroy(self, instance_id: str, call: Call) -> None: ...
+    def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None: ...
+    def host_keys(self, instance_id: str) -> tuple[HostKey, ...]: ...
+    def quota_group(self, instance_type: InstanceType) -> str: ...
+
+
+class CloudCallFailed(Exception):
+    """A cloud call failed; ``failure`` says what to do next."""
+
+    def __init__(self, failure: CloudFailure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which machine to speak to. ``secret`` is what it must hold when no host key is known; never shown."""
+
+    name: str
+    address: str | None
+    user: str
+    secret: str = field(repr=False, default="")
+    host_keys: tuple[HostKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReport:
+    outcome: StartOutcome
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillReport:
+    """``gone``: the runner said that nothing runs under this uuid (any more)."""
+
+    gone: bool
+    error: str = ""
+
+
+class InstancePort(Protocol):
+    """What we do on an instance over SSH. No method raises: every outcome is data."""
+
+    def probe(self, target: Target, *, boot: bool) -> ProbeReport:
+        """List the runner's processes; with ``boot`` run the boot probe and put the runner in place first."""
+
+    def start(self, target: Target, uuid: str, instance_type: InstanceType) -> StartReport:
+        """Start a container. When the outcome is UNKNOWN the connection has been closed before this returns."""
+
+    def kill(self, target: Target, uuid: str, signal: int) -> KillReport: ...
+
+    def close(self, name: str) -> None:
+        """Forget the connection and everything pinned for it: the instance is gone."""
