@@ -18,8 +18,8 @@ from dispatcher.core.model import (
     QueueWrite,
 )
 from dispatcher.core.settings import Settings
+from dispatcher.driver import HostKey, Leftover, Scope
 from dispatcher.driver import Instance as ListedInstance
-from dispatcher.driver import Leftover, Scope
 
 # --------------------------------------------------------------------------------------------------------------- failures
 
@@ -45,6 +45,17 @@ class CloudFailure:
     scope: Scope = Scope.REQUEST
     retry_after_s: float | None = None
     outcome_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which machine to speak to. ``secret`` is what it must hold when no host key is known; never shown."""
+
+    name: str
+    address: str | None
+    user: str
+    secret: str = field(repr=False, default="")
+    host_keys: tuple[HostKey, ...] = ()
 
 
 class ProbeProblem(enum.StrEnum):
@@ -77,6 +88,20 @@ class StartOutcome(enum.StrEnum):
     REFUSED = "refused"  # the runner answered with an error
     NOT_SENT = "not sent"  # no byte of the command left this host
     UNKNOWN = "unknown"  # it may have begun; the connection is closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReport:
+    outcome: StartOutcome
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillReport:
+    """``gone``: the runner said that nothing runs under this uuid (any more)."""
+
+    gone: bool
+    error: str = ""
 
 
 # ----------------------------------------------------------------------------------------------------------------- events

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dispatcher.core.messages import CloudFailure, ProbeReport, QueueFailure, StartOutcome
+from dispatcher.core.messages import CloudFailure, ProbeReport, QueueFailure
+from dispatcher.core.messages import KillReport as KillReport
+from dispatcher.core.messages import StartReport as StartReport
+from dispatcher.core.messages import Target as Target
 from dispatcher.core.model import ContainerRecord
 from dispatcher.driver import Call, Created, CreateRequest, HostKey, InstanceType, Listing
 
@@ -78,39 +81,15 @@ class CloudCallFailed(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Which machine to speak to. ``secret`` is what it must hold when no host key is known; never shown."""
-
-    name: str
-    address: str | None
-    user: str
-    secret: str = field(repr=False, default="")
-    host_keys: tuple[HostKey, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartReport:
-    outcome: StartOutcome
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KillReport:
-    """``gone``: the runner said that nothing runs under this uuid (any more)."""
-
-    gone: bool
-    error: str = ""
-
-
 class InstancePort(Protocol):
     """What we do on an instance over SSH. No method raises: every outcome is data."""
 
     def probe(self, target: Target, *, boot: bool) -> ProbeReport:
         """List the runner's processes; with ``boot`` run the boot probe and put the runner in place first."""
 
-    def start(self, target: Target, uuid: str, instance_type: InstanceType) -> StartReport:
-        """Start a container. When the outcome is UNKNOWN the connection has been closed before this returns."""
+    def start(self, target: Target, uuid: str, instance_type: InstanceType, *, vcpus: int | None = None) -> StartReport:
+        """Start a container that asked for ``vcpus`` (None: as many as the instance has). When the outcome is UNKNOWN the
+        connection has been closed before this returns."""
 
     def kill(self, target: Target, uuid: str, signal: int) -> KillReport: ...
 
