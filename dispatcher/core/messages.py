@@ -36,6 +36,22 @@ class QueueFailure:
         return self.status == 503
 
 
+class QueueError(Exception):
+    """The queue service gave no good answer."""
+
+    def __init__(self, failure: QueueFailure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Records that were understood, and those that were not: uuid (or a stand-in) → reason."""
+
+    records: tuple[ContainerRecord, ...]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudFailure:
     """A driver's error as data. ``kind`` is what the core does about it."""

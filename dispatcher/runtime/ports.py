@@ -7,11 +7,12 @@ done or its deadline has passed, and may be called from many threads at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from dispatcher.core.messages import CloudFailure, ProbeReport, QueueFailure
+from dispatcher.core.messages import CloudFailure, ProbeReport
 from dispatcher.core.messages import KillReport as KillReport
+from dispatcher.core.messages import QueueError as QueueError
+from dispatcher.core.messages import Records as Records
 from dispatcher.core.messages import StartReport as StartReport
 from dispatcher.core.messages import Target as Target
 from dispatcher.core.model import ContainerRecord
@@ -24,22 +25,6 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
     def wall(self) -> float: ...
     def utc(self) -> str: ...
-
-
-class QueueError(Exception):
-    """The queue service gave no good answer."""
-
-    def __init__(self, failure: QueueFailure) -> None:
-        super().__init__(failure.text)
-        self.failure = failure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
-    """Records that were understood, and those that were not: uuid (or a stand-in) → reason."""
-
-    records: tuple[ContainerRecord, ...]
-    rejected: Mapping[str, str] = field(default_factory=dict)
 
 
 class QueuePort(Protocol):
