@@ -3,15 +3,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+OLDEST := .venv-oldest
+OLDEST_READY := $(OLDEST)/.ready
+SEEDS ?= 100
+PIP_OPTIONS := --quiet --disable-pip-version-check
 
 .PHONY: help
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
+# A half made environment is removed, so that the next try starts afresh. $(1): its folder
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (make PYTHON=...)" >&2; exit 1; }
+@test -x $(1)/bin/pip || { rm -rf $(1) && $(PYTHON) -m venv $(1); } \
+	|| { rm -rf $(1); echo "python3-venv is needed: apt-get install python3-venv" >&2; exit 1; }
+endef
+
 $(READY): setup.cfg pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is needed: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(call make_venv,$(VENV))
+	@$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[test]'
 	@touch $@
+
+$(OLDEST_READY): setup.cfg pyproject.toml tests/oldest.txt
+	$(call make_venv,$(OLDEST))
+	@$(OLDEST)/bin/python -m pip install $(PIP_OPTIONS) -r tests/oldest.txt
+	@$(OLDEST)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: setup
+setup: $(READY)  ## make .venv with everything that running and testing need
 
 .PHONY: run
 run: $(READY)  ## run a sample workload on the embedded queue and local instances (no cloud, no cluster)
@@ -20,3 +40,38 @@ run: $(READY)  ## run a sample workload on the embedded queue and local instance
 .PHONY: test
 test: $(READY)  ## run all tests
 	@$(BIN)/python -m pytest
+
+.PHONY: test-oldest
+test-oldest: $(OLDEST_READY)  ## run the tests, without the slow ones, on the oldest supported versions (tests/oldest.txt)
+	@$(OLDEST)/bin/python -m pytest -m 'not slow'
+
+.PHONY: storm
+storm: $(READY)  ## run seeded storms in virtual time: make storm SEEDS=1000
+	@$(BIN)/python -m dispatcher.simulation --seeds $(SEEDS)
+
+.PHONY: bench
+bench: $(READY)  ## measure the cost of a pass and of each big event
+	@$(BIN)/python -m tests.bench
+
+.PHONY: lint
+lint: $(READY)  ## check the style of the code with ruff
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(READY)  ## check the types with mypy (strict in core)
+	@$(BIN)/mypy
+
+.PHONY: docs
+docs: $(READY)  ## write the generated pages of docs/ anew
+	@$(BIN)/python docs/generate.py
+
+.PHONY: docs-check
+docs-check: $(READY)  ## fail when a generated page of docs/ is stale
+	@$(BIN)/python docs/generate.py --check
+
+.PHONY: clean
+clean:  ## stop what make run left behind, and remove everything that was made
+	@if test -x $(BIN)/cloud-dispatcher && $(BIN)/cloud-dispatcher demo --help 2>/dev/null | grep -q -e --stop; \
+		then $(BIN)/cloud-dispatcher demo --stop || echo "some processes of the demo could not be stopped" >&2; fi
+	@rm -rf $(VENV) $(OLDEST) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find dispatcher drivers tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
