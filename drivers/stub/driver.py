@@ -1,0 +1,202 @@
+"""The stub's driver: the contract of ``dispatcher.driver`` on top of a ``StubCloud``.
+
+It translates and checks what it is asked; the cloud decides what becomes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from dispatcher.driver import (
+    Call,
+    Capabilities,
+    CloudError,
+    Created,
+    CreateRequest,
+    DriverSettings,
+    HostKey,
+    Instance,
+    InstanceType,
+    Leftover,
+    Listing,
+    Presence,
+)
+from drivers.stub import refusals
+from drivers.stub.cloud import Owner, StubCloud
+from drivers.stub.instance import StubInstance
+
+
+class StubDriver:
+    """One driver opened on the cloud: it sees what carries its InstanceSetID."""
+
+    def __init__(self, cloud: StubCloud, settings: DriverSettings) -> None:
+        self.cloud = cloud
+        self.owner = Owner(f"{settings.tag_prefix}InstanceSetID", settings.instance_set_id)
+        self._secret_key = f"{settings.tag_prefix}InstanceSecret"
+        self._lied = False
+        knobs = cloud.knobs
+        self.capabilities = Capabilities(
+            create_is_idempotent=knobs.create_is_idempotent,
+            list_lag_s=knobs.list_lag_s,
+            poll_create=knobs.polls_creates,
+            host_keys=knobs.offers_host_keys,
+            delete_leftover=knobs.deletes_leftovers,
+            quota_groups=True,
+        )
+
+    # ---------------------------------------------------------------------------------------------------- the four calls
+
+    def create(self, request: CreateRequest, call: Call) -> Created:
+        knobs = self.cloud.knobs
+        self._check_request(request)
+        self.cloud.arrive("create", knobs.min_create_interval_s)
+        in_time = self.cloud.take_time(knobs.create_takes_s, call)
+        secret = request.tags.get(self._secret_key, "")
+        secret = secret if secret in request.init_script else ""
+
+        def act() -> Created:
+            return self.cloud.make(request, self.owner, secret)
+
+        self.cloud.pass_gate("create", call, act)
+        call.limit = knobs.quota_instances
+        call.usage = len(self.cloud.existing())
+        return self.cloud.carry_out("create", knobs.create_error_rate, in_time, act)
+
+    def _check_request(self, request: CreateRequest) -> None:
+        mistakes = {
+            "no name": not request.name,
+            "tags lack our InstanceSetID": not self.owner.owns(request.tags),
+            "init script does not begin with #!/bin/sh": not request.init_script.startswith("#!/bin/sh"),
+            "values that are not text": not all(isinstance(text, str) for pair in request.tags.items() for text in pair),
+        }
+        for text in [text for text, made in mistakes.items() if made]:
+            self.cloud.report_bug(f"create {request.name}: {text}")
+
+    def list(self, call: Call) -> Listing:
+        knobs = self.cloud.knobs
+        self.cloud.arrive("list", knobs.min_list_interval_s)
+        listing: Callable[[], Listing] = self._listing
+        if not self.cloud.take_time(knobs.list_takes_s, call):
+            raise CloudError("list: no answer in time")
+        return self.cloud.carry_out("list", knobs.list_error_rate, True, listing)
+
+    def destroy(self, instance_id: str, call: Call) -> None:
+        knobs = self.cloud.knobs
+        self.cloud.arrive("destroy", knobs.min_destroy_interval_s)
+        in_time = self.cloud.take_time(knobs.destroy_takes_s, call)
+
+        def act() -> None:
+            instance = self._find(instance_id, "destroy")
+            if instance is not None:
+                self.cloud.unmake(instance, self.owner)
+
+        self.cloud.pass_gate("destroy", call, act)
+        self.cloud.carry_out("destroy", knobs.destroy_error_rate, in_time, act)
+
+    def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None:
+        knobs = self.cloud.knobs
+        self.cloud.arrive("set_tags", 0.0)
+        in_time = self.cloud.take_time(knobs.set_tags_takes_s, call)
+        if not self.owner.owns(tags):
+            self.cloud.report_bug(f"set_tags {instance_id}: tags lack our InstanceSetID, the instance would be lost")
+
+        def act() -> None:
+            instance = self._find(instance_id, "set_tags")
+            if instance is None:
+                raise CloudError(f"no instance {instance_id}")
+            self.cloud.retag(instance, tags)
+
+        self.cloud.carry_out("set_tags", knobs.set_tags_error_rate, in_time, act)
+
+    def _find(self, instance_id: str, call_name: str) -> StubInstance | None:
+        """Ours, or None when it is gone. To name somebody else's is a bug."""
+        instance = self.cloud.instances.get(instance_id)
+        if instance is None or not instance.exists(self.cloud.now()):
+            return None
+        if not self.owner.owns(instance.tags_at(self.cloud.now())):
+            self.cloud.report_bug(f"{call_name} {instance_id}: not our instance")
+            raise CloudError(f"{instance_id} is not ours")
+        return instance
+
+    # ------------------------------------------------------------------------------------------------------- what it shows
+
+    def _listing(self) -> Listing:
+        """The cloud as some replica remembers it, at most ``list_lag_s`` old."""
+        cloud = self.cloud
+        as_of_s = cloud.now() - cloud.random.uniform(0, cloud.knobs.list_lag_s)
+        shown = [self._shown(instance, as_of_s) for instance in cloud.instances.values() if instance.exists(as_of_s)]
+        listing = Listing(
+            instances=tuple(instance for instance in shown if self.owner.owns(instance.tags)),
+            leftovers=tuple(leftover for owner, leftover in cloud.leftovers if owner == self.owner),
+        )
+        return self._spoil(listing)
+
+    def _shown(self, instance: StubInstance, as_of_s: float) -> Instance:
+        tags_of_s = as_of_s - self.cloud.random.uniform(0, self.cloud.knobs.tags_lag_s)
+        return Instance(
+            id=instance.id,
+            name=instance.name,
+            provider_type=instance.type.provider_type,
+            address=instance.address if instance.address_at_s <= as_of_s else None,
+            user=instance.user,
+            tags=dict(instance.tags_at(tags_of_s)),
+            state=_presence(instance, as_of_s),
+            failure=instance.failure if instance.failed_at_s <= as_of_s else None,
+        )
+
+    def _spoil(self, listing: Listing) -> Listing:
+        """Leave some out: honestly (not complete), or with a lie."""
+        cloud, knobs = self.cloud, self.cloud.knobs
+        drawn = cloud.random.random()
+        if drawn < knobs.partial_list_rate:
+            cloud.faults["list: partial"] += 1
+            return replace(listing, instances=self._some(listing.instances), complete=False)
+        self._lied = drawn < knobs.partial_list_rate + knobs.lying_list_rate and not self._lied
+        if not self._lied:
+            return listing
+        cloud.faults["list: lie"] += 1
+        return replace(listing, instances=self._some(listing.instances))
+
+    def _some(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        kept_rate = self.cloud.random.random()
+        return tuple(instance for instance in instances if self.cloud.random.random() < kept_rate)
+
+    # ---------------------------------------------------------------------------------------------------------- and more
+
+    def poll_create(self, operation: str, call: Call) -> bool:
+        """Done, still working, or how it failed."""
+        self.cloud.arrive("poll_create", 0.0)
+        return self.cloud.carry_out(
+            "poll_create", self.cloud.knobs.poll_create_error_rate, True, lambda: self._operation_done(operation)
+        )
+
+    def _operation_done(self, operation: str) -> bool:
+        instance = self.cloud.instances.get(operation.removeprefix("create/"))
+        now = self.cloud.now()
+        if instance is None:
+            raise CloudError(f"no operation {operation}")
+        if instance.failure is not None and instance.failed_at_s <= now:
+            raise instance.failure
+        return instance.failure is None and now >= instance.address_at_s
+
+    def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
+        """Known from the boot on."""
+        instance = self.cloud.instances.get(instance_id)
+        if instance is None or self.cloud.now() < instance.ssh_at_s:
+            return ()
+        return instance.host_keys
+
+    def quota_group(self, instance_type: InstanceType) -> str:
+        return refusals.quota_group(instance_type)
+
+    def delete_leftover(self, leftover: Leftover, call: Call) -> None:
+        """Gone already is success."""
+        self.cloud.arrive("delete_leftover", 0.0)
+        self.cloud.leftovers = [pair for pair in self.cloud.leftovers if pair != (self.owner, leftover)]
+
+
+def _presence(instance: StubInstance, as_of_s: float) -> Presence:
+    if instance.deleting_at_s <= as_of_s:
+        return Presence.DELETING
+    return Presence.FAILED if instance.failed_at_s <= as_of_s else Presence.PRESENT

@@ -1,0 +1,45 @@
+"""Opens the stub as a driver: on a cloud that the caller hands in, or on a new one in real time."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dispatcher.driver import DriverSettings, Misconfigured
+from drivers.stub.cloud import StubCloud
+from drivers.stub.driver import StubDriver
+from drivers.stub.knobs import StubKnobs
+
+KNOWN = ("Cloud", "Kind", "Seed", "Knobs")
+
+
+def open(settings: DriverSettings) -> StubDriver:
+    """Parameters: ``Cloud`` (a StubCloud object; the others are then ignored), ``Kind`` (true: no unkindness), ``Seed`` (of the
+    chances), ``Knobs`` (a mapping of fields of StubKnobs). Raises Misconfigured."""
+    parameters = settings.parameters
+    for name in parameters:
+        if name not in KNOWN:
+            raise Misconfigured(name, f"the stub does not know this; it knows {', '.join(KNOWN)}")
+    cloud = parameters.get("Cloud")
+    if cloud is None:
+        cloud = StubCloud(
+            now=time.monotonic,
+            random=random.Random(parameters.get("Seed", 0)),
+            knobs=_knobs(parameters.get("Knobs") or {}, bool(parameters.get("Kind", False))),
+            pause=time.sleep,
+            blocks=True,
+        )
+    if not isinstance(cloud, StubCloud):
+        raise Misconfigured("Cloud", "must be a StubCloud; leave it out in a file")
+    return StubDriver(cloud, settings)
+
+
+def _knobs(given: Mapping[str, Any], kind: bool) -> StubKnobs:
+    known = {field.name for field in dataclasses.fields(StubKnobs)}
+    for name in given:
+        if name not in known:
+            raise Misconfigured(f"Knobs.{name}", f"no such knob; there are {', '.join(sorted(known))}")
+    return StubKnobs.kind(**given) if kind else dataclasses.replace(StubKnobs(), **given)
