@@ -74,6 +74,14 @@ class Target:
     host_keys: tuple[HostKey, ...] = ()
 
 
+class CloudCallFailed(Exception):
+    """A cloud call failed; ``failure`` says what to do next."""
+
+    def __init__(self, failure: CloudFailure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
 class ProbeProblem(enum.StrEnum):
     """What kept a probe from succeeding."""
 
@@ -128,6 +136,13 @@ class Event:
 
     __slots__ = ()
 
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueIdentified(Event):
+    """The queue service told us the uuid of our own token."""
+
+    token_uuid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

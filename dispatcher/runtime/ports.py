@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dispatcher.core.messages import CloudFailure, ProbeReport
+from dispatcher.core.messages import CloudCallFailed as CloudCallFailed
 from dispatcher.core.messages import KillReport as KillReport
+from dispatcher.core.messages import ProbeReport
 from dispatcher.core.messages import QueueError as QueueError
 from dispatcher.core.messages import Records as Records
 from dispatcher.core.messages import StartReport as StartReport
@@ -56,14 +57,6 @@ class CloudPort(Protocol):
     def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None: ...
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]: ...
     def quota_group(self, instance_type: InstanceType) -> str: ...
-
-
-class CloudCallFailed(Exception):
-    """A cloud call failed; ``failure`` says what to do next."""
-
-    def __init__(self, failure: CloudFailure) -> None:
-        super().__init__(failure.text)
-        self.failure = failure
 
 
 class InstancePort(Protocol):
