@@ -1,0 +1,149 @@
+"""The embedded queue as a process of its own: ``python -m dispatcher.embedded.serve --data DIR``.
+
+One process per data folder, held by a lock that the system gives back however the process ends. ``DIR/queue.json`` says where it
+listens; after a kill the next start takes the same port again if it is free, so that clients find it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from . import accounts, tls
+from .act import Settings
+from .app import create_app
+from .server import Server
+from .store import Store
+
+READY_FILE = "queue.json"
+LOCK_FILE = "queue.lock"
+
+
+class FolderInUse(RuntimeError):
+    """Another queue serves this data folder."""
+
+
+def serve(
+    data_folder: Path, *, host: str = "127.0.0.1", port: int = 0, with_tls: bool = True, settings: Settings | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``port`` 0 is the port of the last time if it is free, else any free one.
+
+    Raises FolderInUse when another process serves the same folder, OSError when a given port is taken.
+    """
+    settings = settings or Settings()
+    data_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _FolderLock(data_folder):
+        store = Store(data_folder / accounts.DATABASE_FILE)
+        try:
+            _run(_server(data_folder, store, host, port, with_tls, settings), data_folder, settings)
+        finally:
+            store.close()
+
+
+def _server(folder: Path, store: Store, host: str, port: int, with_tls: bool, settings: Settings) -> Server:
+    root_token = accounts.root_token(folder)
+    accounts.ensure_users(store, folder, settings)
+    context = tls.server_context(*tls.ensure_certificate(folder, host)) if with_tls else None
+    app = create_app(store, settings, root_token)
+    if port:
+        return Server((host, port), app, context)
+    try:
+        return Server((host, _last_port(folder)), app, context)
+    except OSError:
+        return Server((host, 0), app, context)
+
+
+def _last_port(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / READY_FILE).read_text())["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _run(server: Server, folder: Path, settings: Settings) -> None:
+    """Answer until a signal; the file that says where is written when the port listens."""
+
+    def stop(*_: Any) -> None:
+        threading.Thread(target=server.shutdown, daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    ready = _description(server, folder, settings)
+    tls.write_secret(folder / READY_FILE, json.dumps(ready, indent=1).encode())
+    logging.getLogger(__name__).info("the queue listens at %s", ready["url"])
+    try:
+        server.serve_forever(poll_interval=0.2)
+    finally:
+        server.server_close()
+
+
+def _description(server: Server, folder: Path, settings: Settings) -> dict[str, Any]:
+    host = f"[{server.server_name}]" if ":" in server.server_name else server.server_name
+    scheme = "https" if server.context else "http"
+    return {
+        "url": f"{scheme}://{host}:{server.server_port}",
+        "host": f"{host}:{server.server_port}",
+        "port": server.server_port,
+        "pid": os.getpid(),
+        "cluster_id": settings.cluster_id,
+        "certificate": str((folder / "certificate.pem").resolve()) if server.context else None,
+        "root_token_file": str((folder / accounts.ROOT_FILE).resolve()),
+    }
+
+
+class _FolderLock:
+    """Holds the folder for this process; the lock ends with the process, whatever ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK_FILE
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("a")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise FolderInUse(
+                f"another queue serves {self._path.parent}: stop it, or give another folder with --data"
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the embedded queue from a data folder. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m dispatcher.embedded.serve", description=main.__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the folder of everything that the queue keeps")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: this host only)")
+    parser.add_argument("--port", type=int, default=0, help="default: the port of the last time, else any free one")
+    parser.add_argument("--plain-http", action="store_true", help="no TLS")
+    parser.add_argument("--cluster-id", default="zzzzz", help="five letters or digits")
+    parser.add_argument("--max-retry-attempts", type=int, default=3, help="containers tried for each request")
+    parser.add_argument("--max-dispatch-attempts", type=int, default=10, help="locks before a container is cancelled")
+    options = parser.parse_args(arguments)
+    os.umask(0o077)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = Settings(
+        cluster_id=options.cluster_id,
+        max_retry_attempts=options.max_retry_attempts,
+        max_dispatch_attempts=options.max_dispatch_attempts,
+    )
+    try:
+        serve(options.data, host=options.host, port=options.port, with_tls=not options.plain_http, settings=settings)
+    except (FolderInUse, OSError) as error:
+        logging.getLogger(__name__).error("the queue did not start: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
