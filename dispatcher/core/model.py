@@ -128,11 +128,14 @@ class Container:
     reading: bool = False
 
     instance: str | None = None  # bound to: its room there is taken
-    exited_s: float | None = None  # a probe that began then proved that its process ended
+    exited_s: float | None = None  # its process ended, or its instance was lost, then: only a later record counts
     exit_note: str = ""  # what is known about the end: becomes runtime_status
     avoid: str | None = None  # the instance on which the last attempt failed
     failed_attempts: int = 0
     not_before_s: float = NEVER  # no attempt before this
+    write_failures: int = 0
+    read_failures: int = 0
+    ask_after_s: float = NEVER  # no read or write of its record before this
     kill_requested: str = ""  # an operator's reason
     lost: str = ""  # its instance is gone: why
 
@@ -188,7 +191,8 @@ class Process:
     changed_s: float  # stamp of our last act on it: a list that began earlier says nothing about it
     refused: bool = False  # UNCERTAIN because the runner said no (one later list settles it)
     absences: int = 0  # lists begun since then that did not show it
-    proven_absent: bool = False
+    proven_absent: bool = False  # the kill command said so
+    orphan: bool = False  # the queue service says that there is no such container
     kill: Kill | None = None
     note: str = ""
 
@@ -258,7 +262,7 @@ class Instance:
     # Existence
     phase_since_s: float
     appeared_s: float
-    create_sent_s: float = NEVER
+    create_changed_s: float = NEVER  # stamp of our last create call for it
     creating: bool = False  # the create call is on its way
     create_unknown: bool = False  # its outcome is not known
     operation: str | None = None
@@ -291,6 +295,7 @@ class Instance:
 
     # Processes
     processes: Mapping[str, Process] = field(default_factory=dict)
+    bound: Mapping[str, Resources | None] = field(default_factory=dict)  # room taken by containers; None: not known
     processes_listed_s: float = NEVER  # when the newest list of processes of this term began
     start_changed_s: float = NEVER  # stamp of our last start on it
     busy_s: float = NEVER  # when it last had work, or became ready
@@ -334,6 +339,7 @@ class Bucket:
 class QueueView:
     """What we know about the queue service itself."""
 
+    token_uuid: str = ""  # by which we know our own locks
     polling: bool = False
     polled_s: float = NEVER  # when the last complete poll of this term began
     poll_ended_s: float = NEVER
@@ -390,7 +396,7 @@ class State:
     holdoffs: Map[Holdoff] = field(default_factory=Map)
     buckets: Mapping[str, Bucket] = field(default_factory=dict)
     leadership: Leadership = field(default_factory=Leadership)
-    quota_groups: Mapping[str, str] = field(default_factory=dict)  # instance type → quota group
+    strays: Map[str] = field(default_factory=Map)  # uuid of a process whose container we do not hold → instance
 
     def instance_type(self, name: str) -> InstanceType | None:
         return self.settings.instance_types.get(name)

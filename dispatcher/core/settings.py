@@ -52,6 +52,7 @@ class Settings:
     list_lag_s: float = 0.0
     polls_creates: bool = False
     deletes_leftovers: bool = False
+    quota_groups: Mapping[str, str] = field(default_factory=dict)  # instance type → quota group
 
     # Patience
     timeout_booting_s: float = 600.0

@@ -1,0 +1,148 @@
+"""What is due by the clock: poll the queue, read records, list instances, probe.
+
+Intervals that the site named are obeyed exactly, as the longest gap; where it named none, the pace follows what is going on.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dispatcher.core import pacing
+from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
+from dispatcher.core.model import Container, Instance, Phase, ProcessPhase, State
+from dispatcher.core.transitions.legal import legal
+from dispatcher.core.transitions.queue import growing
+
+POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
+READ_BATCH, READS_AT_ONCE = 100, 2
+LIST_ACTIVE_S = 5.0
+PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
+
+
+# ------------------------------------------------------------------------------------------------------------------- queue
+
+
+def poll_interval_s(state: State, now: float) -> float:
+    """From one second while work waits to ten when nothing has happened for a minute; what the site named wins."""
+    settings, queue = state.settings, state.queue
+    wanted = settings.poll_interval_s
+    if wanted is None:
+        quiet_s = now - queue.changed_s
+        wanted = POLL_BUSY_S if len(state.containers) else min(POLL_QUIET_S, max(POLL_BUSY_S, quiet_s / 6))
+    return max(wanted, growing(POLL_BUSY_S, 30.0, queue.failures)) if queue.failures else wanted
+
+
+def poll_due_s(state: State, now: float) -> float:
+    if state.queue.polled_s < state.leadership.since_s and not state.queue.failures:
+        return now
+    if state.queue.hinted_s > state.queue.poll_ended_s:
+        return now
+    return state.queue.poll_ended_s + poll_interval_s(state, now)
+
+
+def reads_due(state: State, now: float) -> tuple[list[str], float]:
+    """Whose record has to be asked for now, and when the next one is due. Processes without a container come first."""
+    due, later_s = [], math.inf
+    for container in state.containers.all():
+        if container.read_due and not container.reading and container.writing is None:
+            if container.ask_after_s <= now:
+                due.append(container)
+            else:
+                later_s = min(later_s, container.ask_after_s)
+    due.sort(key=_urgency)
+    return [*_unknown_strays(state), *(container.uuid for container in due)], later_s
+
+
+def _urgency(container: Container) -> tuple[bool, int, str]:
+    return (container.exited_s is None, -container.priority, container.uuid)
+
+
+def _unknown_strays(state: State) -> list[str]:
+    """Processes that no poll explained: the queue is asked for them, once a poll of this term could have."""
+    if state.queue.polled_s < state.leadership.since_s:
+        return []
+    return [
+        uuid
+        for uuid, name in state.strays.items()
+        if uuid not in state.containers and not state.instances[name].processes[uuid].orphan
+    ]
+
+
+def plan_queue(state: State, now: float) -> list[Action]:
+    actions: list[Action] = []
+    if poll_due_s(state, now) <= now:
+        actions.append(PollQueue())
+    uuids, _ = reads_due(state, now)
+    in_flight = sum(1 for c in state.containers.all() if c.reading) // READ_BATCH
+    for start in range(0, len(uuids), READ_BATCH)[: max(0, READS_AT_ONCE - in_flight)]:
+        actions.append(ReadContainers(uuids=tuple(uuids[start : start + READ_BATCH])))
+    return [action for action in actions if legal(state, action, now) is None]
+
+
+def queue_due_s(state: State, now: float) -> float:
+    _, later_s = reads_due(state, now)
+    return min(later_s, poll_due_s(state, now) if not state.queue.polling else math.inf)
+
+
+# ------------------------------------------------------------------------------------------------------------------- lists
+
+
+def list_interval_s(state: State) -> float:
+    """Five seconds while something about an instance can only be learnt from a list; else SyncInterval."""
+    active = any(
+        i.create_unknown or i.phase in (Phase.UNKNOWN, Phase.SHUTDOWN) or i.misses or (i.id is not None and i.address is None)
+        for i in state.instances.all()
+    )
+    return min(LIST_ACTIVE_S, state.settings.sync_interval_s) if active else state.settings.sync_interval_s
+
+
+def list_due_s(state: State, now: float) -> float:
+    cloud = state.cloud
+    if cloud.listed_s < state.leadership.since_s and not cloud.failures:
+        return now
+    held = pacing.holdoff(state, "list", None, now)
+    wanted = min(cloud.list_due_s, cloud.list_ended_s + list_interval_s(state))
+    return max(wanted, held.until_s if held is not None else wanted, pacing.next_token_s(state, "list", now))
+
+
+def plan_lists(state: State, now: float) -> list[Action]:
+    if list_due_s(state, now) > now or legal(state, ListInstances(), now) is not None:
+        return []
+    return [ListInstances()]
+
+
+# ------------------------------------------------------------------------------------------------------------------ probes
+
+
+def probe_due_s(state: State, instance: Instance, now: float) -> float:
+    """When this instance is to be probed next; never while it is being probed, has no address or is going."""
+    if instance.probing or instance.address is None or instance.phase in (Phase.CREATING, Phase.SHUTDOWN):
+        return math.inf
+    if instance.probe_due:
+        return instance.probed_s + min(0.05 * instance.probe_failures, PROBE_BOOTING_S)
+    uncertain = any(p.phase is not ProcessPhase.RUNNING or p.kill is not None for p in instance.processes.values())
+    interval_s = state.settings.probe_interval_s
+    if instance.phase is Phase.BOOTING or instance.phase is Phase.UNKNOWN:
+        interval_s = min(interval_s, _boot_interval_s(instance))
+    elif uncertain or 0 < instance.probe_failures <= 3:
+        interval_s = min(interval_s, PROBE_UNCERTAIN_S)
+    return instance.probed_s + interval_s
+
+
+def _boot_interval_s(instance: Instance) -> float:
+    """Each second while it may come up any moment; less often when it has refused for minutes."""
+    return PROBE_BOOTING_S if instance.probe_failures < 120 else PROBE_BOOTING_S * 5
+
+
+def plan_probes(state: State, now: float) -> list[Action]:
+    due = [(at, i.name) for i in state.instances.all() if (at := probe_due_s(state, i, now)) <= now]
+    due.sort()
+    budget = pacing.tokens(state, "probe", now)
+    chosen = due if budget == math.inf else due[: int(budget)]
+    actions = [ProbeInstance(name=name) for _, name in chosen]
+    return [action for action in actions if legal(state, action, now) is None]
+
+
+def probes_due_s(state: State, now: float) -> float:
+    soonest = min((probe_due_s(state, i, now) for i in state.instances.all()), default=math.inf)
+    return max(soonest, pacing.next_token_s(state, "probe", now))

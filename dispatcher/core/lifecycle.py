@@ -1,0 +1,151 @@
+"""Instances: boot time-outs, idle, drain, destroy again, tags that differ, creates without a known outcome.
+
+Each instance is judged by itself, in the order of the cases in ``_judge``; an operator's hold keeps everything away but an
+operator's kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dispatcher.core import pacing
+from dispatcher.core.messages import Action, CreateInstance, DestroyInstance, PollCreate, SaveTags
+from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
+from dispatcher.core.reconcile import given_up
+from dispatcher.core.transitions.cloud import tags_differ
+from dispatcher.core.transitions.legal import empty, guard, legal, never_answered
+
+CREATE_AGAIN_S = 5.0
+POLL_CREATE_S = 2.0
+TAGS_AGAIN_S = 30.0
+
+
+def plan(state: State, now: float) -> list[Action]:
+    """What instances need now."""
+    found: list[Action] = []
+    for instance in state.instances.all():
+        for action in _needs(state, instance, now):
+            if legal(state, action, now) is None:
+                found.append(action)
+    return found
+
+
+def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
+    if instance.operation is not None and now >= instance.operation_polled_s + POLL_CREATE_S:
+        yield PollCreate(name=instance.name)
+    if instance.create_unknown and now >= instance.create_changed_s + CREATE_AGAIN_S:
+        yield CreateInstance(name=instance.name, instance_type=instance.type, secret=instance.secret)
+    if instance.id is None:
+        return
+    if instance.phase is Phase.SHUTDOWN:
+        if _destroy_again(state, instance, now):
+            yield _destroy(instance, instance.destroy.cause, instance.destroy.reason)  # type: ignore[union-attr]
+        return
+    judged = _judge(state, instance, now)
+    if judged is not None:
+        yield _destroy(instance, *judged)
+    elif tags_differ(instance, state.settings) and now >= instance.tags_changed_s + TAGS_AGAIN_S * (instance.tags_failed > 0):
+        yield SaveTags(name=instance.name)
+
+
+def _destroy(instance: Instance, cause: DestroyCause, reason: str) -> DestroyInstance:
+    return DestroyInstance(name=instance.name, cause=cause, reason=reason)
+
+
+def _destroy_again(state: State, instance: Instance, now: float) -> bool:
+    """Still listed after TimeoutShutdown: again, unless the cloud says itself that it is deleting it."""
+    destroy = instance.destroy
+    if destroy is None or destroy.in_flight:
+        return False
+    if instance.kill_requested and destroy.cause is not DestroyCause.OPERATOR and destroy.acknowledged_s is None:
+        return True
+    if instance.deleting and destroy.acknowledged_s is not None:
+        return False
+    return now >= destroy.sent_s + state.settings.timeout_shutdown_s
+
+
+def _judge(state: State, instance: Instance, now: float) -> tuple[DestroyCause, str] | None:
+    """Why this instance is to be destroyed now, if it is. The first case that applies decides."""
+    settings = state.settings
+    # 1. An operator's kill, which alone ends a hold.
+    if instance.kill_requested:
+        return DestroyCause.OPERATOR, f"an operator asked for it: {instance.kill_requested}"
+    if instance.idle_behavior is IdleBehavior.HOLD:
+        return None
+    # 2. The cloud accepted the create and failed later.
+    if instance.failure:
+        return DestroyCause.CREATE_FAILED, instance.failure
+    # 3. It never came up.
+    if _boot_timed_out(state, instance, now):
+        return DestroyCause.BOOT_TIMEOUT, f"it did not come up in time: {instance.probe_error or 'no answer'}"
+    # 4. It was up and answers no more, while others do.
+    if instance.phase is Phase.READY and instance.silent_s >= settings.timeout_probe_s:
+        return DestroyCause.UNRESPONSIVE, f"it has not answered for {settings.timeout_probe_s:.0f} s: {instance.probe_error}"
+    # 5. All that is left on it cannot be killed.
+    if instance.processes and all(given_up(state, process, now) for process in instance.processes.values()):
+        return DestroyCause.UNKILLABLE, "its runners cannot be killed"
+    # 6. It takes no more work, or has none.
+    return _judge_empty(state, instance, now)
+
+
+def _judge_empty(state: State, instance: Instance, now: float) -> tuple[DestroyCause, str] | None:
+    if not empty(instance):
+        return None
+    if instance.idle_behavior is IdleBehavior.DRAIN:
+        return DestroyCause.DRAINED, f"drained by an operator: {instance.operator.reason or 'no reason given'}"
+    if instance.condemned:
+        return DestroyCause.DRAINED, instance.condemned
+    if instance.phase is Phase.READY and now >= instance.busy_s + state.settings.timeout_idle_s:
+        return DestroyCause.IDLE, f"idle for {state.settings.timeout_idle_s:.0f} s"
+    return None
+
+
+def _boot_timed_out(state: State, instance: Instance, now: float) -> bool:
+    """At least one probe was made after the deadline. One that was found running is given up only when it proves to be
+    empty, or was silent all the time while others answered."""
+    if instance.phase not in (Phase.BOOTING, Phase.UNKNOWN) or instance.processes:
+        return False
+    deadline_s = instance.phase_since_s + state.settings.timeout_booting_s
+    if now < deadline_s or (instance.address is not None and instance.probed_s < deadline_s):
+        return False
+    if instance.phase is Phase.BOOTING:
+        return True
+    return never_answered(state, instance) or instance.processes_listed_s >= state.leadership.since_s
+
+
+def alarm(state: State, now: float) -> str:
+    """What the destroy guard holds back, in words; empty when nothing."""
+    held = [
+        instance.name
+        for instance in state.instances.all()
+        if instance.phase is not Phase.SHUTDOWN
+        and (judged := _judge(state, instance, now)) is not None
+        and guard(state, judged[0], now) is not None
+    ]
+    return f"the destroy guard keeps {len(held)} instances alive that look bad: {', '.join(held[:5])}" if held else ""
+
+
+def due_s(state: State, now: float) -> float:
+    """When the clock alone will ask for something here. Coarse on purpose: a look too early costs little."""
+    soonest = now + 60.0
+    for instance in state.instances.all():
+        soonest = min(soonest, _next_look(state, instance, now))
+    return max(soonest, pacing.next_token_s(state, "destroy", now))
+
+
+def _next_look(state: State, instance: Instance, now: float) -> float:
+    settings = state.settings
+    times = [now + 60.0]
+    if instance.operation is not None:
+        times.append(instance.operation_polled_s + POLL_CREATE_S)
+    if instance.create_unknown and settings.create_is_idempotent:
+        times.append(instance.create_changed_s + CREATE_AGAIN_S)
+    if instance.destroy is not None and not instance.destroy.in_flight:
+        times.append(instance.destroy.sent_s + settings.timeout_shutdown_s)
+    if instance.tags_failed:
+        times.append(instance.tags_changed_s + TAGS_AGAIN_S)
+    if instance.phase is Phase.READY and empty(instance):
+        times.append(instance.busy_s + settings.timeout_idle_s)
+    if instance.phase in (Phase.BOOTING, Phase.UNKNOWN):
+        times.append(instance.phase_since_s + settings.timeout_booting_s)
+    return min(at if at > now else now + 1.0 for at in times)

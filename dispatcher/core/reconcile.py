@@ -1,0 +1,167 @@
+"""The queue against the processes: kill what should not run, cancel what runs nowhere, requeue what ended without result.
+
+Each rule is one line of the table in ``_judge``; the first that applies decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dispatcher.core.messages import (
+    Action,
+    CancelContainer,
+    CondemnInstance,
+    ForgetContainer,
+    KillProcess,
+    ReleaseContainer,
+    UnlockContainer,
+)
+from dispatcher.core.model import Container, ContainerState, Instance, Process, ProcessPhase, State
+from dispatcher.core.transitions.legal import elsewhere, legal
+
+TERM, KILL = 15, 9
+
+
+def plan(state: State, now: float) -> list[Action]:
+    """What the difference between queue and processes asks for now."""
+    proposed = [*_containers(state, now), *_processes(state, now)]
+    return [action for action in proposed if legal(state, action, now) is None]
+
+
+# -------------------------------------------------------------------------------------------------------------- containers
+
+
+def _containers(state: State, now: float) -> Iterator[Action]:
+    for container in state.containers.all():
+        if container.writing is not None:
+            continue
+        # The common case first: a container that waits in the queue, or runs where it should, needs nothing here.
+        if container.state is ContainerState.QUEUED and container.priority > 0 and container.exited_s is None:
+            if container.fit is not None and container.fit.problem:
+                yield CancelContainer(uuid=container.uuid, error=container.fit.problem)
+            continue
+        if _process(state, container) is None and container.uuid not in state.strays:
+            action = _judge(state, container, now)
+            if action is not None:
+                yield action
+
+
+def _process(state: State, container: Container) -> Process | None:
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    return instance.processes.get(container.uuid) if instance is not None else None
+
+
+def _judge(state: State, container: Container, now: float) -> Action | None:
+    """What to do with a container that no process of ours runs."""
+    uuid = container.uuid
+    if container.state.final:
+        return ForgetContainer(uuid=uuid)
+    if container.exited_s is not None and container.observed_s <= container.exited_s:
+        return None  # only a record that was asked for after the end says what became of it
+    if container.state is ContainerState.QUEUED:
+        return ForgetContainer(uuid=uuid) if container.priority < 1 else ReleaseContainer(uuid=uuid)
+    if not container.ours:
+        return ForgetContainer(uuid=uuid) if container.exited_s is not None else None
+    if container.state is ContainerState.RUNNING:
+        return _judge_running(state, container, now)
+    return _judge_locked(state, container, now)
+
+
+def _judge_running(state: State, container: Container, now: float) -> Action | None:
+    if container.exited_s is not None:
+        return CancelContainer(uuid=container.uuid, error=why_cancelled(container), detail=container.exit_note)
+    if container.instance is not None or state.queue.polled_s < state.cloud.listed_s:
+        return None
+    if elsewhere(state, container, now) is not None:
+        return None
+    return CancelContainer(uuid=container.uuid, error="the container runs on no instance: its instance was lost")
+
+
+def why_cancelled(container: Container) -> str:
+    if container.lost:
+        return f"the instance on which the container ran was lost: {container.lost}"
+    where = f" on {container.avoid}" if container.avoid else ""
+    return f"the container's runner ended{where} without a result"
+
+
+def _judge_locked(state: State, container: Container, now: float) -> Action | None:
+    if container.priority < 1:
+        return UnlockContainer(uuid=container.uuid, reason="priority 0")
+    if container.exited_s is not None:
+        if container.lost:
+            return ReleaseContainer(uuid=container.uuid)
+        return UnlockContainer(uuid=container.uuid, reason="its runner ended before the container began")
+    if container.fit is not None and container.fit.problem and elsewhere(state, container, now) is None:
+        return CancelContainer(uuid=container.uuid, error=container.fit.problem)
+    return None
+
+
+# --------------------------------------------------------------------------------------------------------------- processes
+
+
+def _processes(state: State, now: float) -> Iterator[Action]:
+    for instance in state.instances.all():
+        for process in instance.processes.values():
+            yield from _kill(state, instance, process, now)
+
+
+def _kill(state: State, instance: Instance, process: Process, now: float) -> Iterator[Action]:
+    reason = process.kill.reason if process.kill is not None else unwanted(state, instance, process, now)
+    if not reason or process.phase is ProcessPhase.ENDED:
+        return
+    signal, due_s = _next_signal(state, process, now)
+    if given_up(state, process, now):
+        yield CondemnInstance(name=instance.name, reason=f"the runner of {process.uuid} cannot be killed")
+    if now >= due_s:
+        yield KillProcess(name=instance.name, uuid=process.uuid, signal=signal, reason=reason)
+
+
+def unwanted(state: State, instance: Instance, process: Process, now: float) -> str:
+    """Why this process should not run; empty when it should."""
+    container = state.containers.get(process.uuid)
+    if process.phase is ProcessPhase.UNCERTAIN and process.absences >= 2 and not process.proven_absent:
+        return "its start has no known outcome"
+    if container is None:
+        return "the queue has no such container" if process.orphan else ""
+    if container.instance != instance.name:
+        return f"it runs on {container.instance} already" if container.instance is not None else ""
+    if container.kill_requested:
+        return f"an operator asked for it: {container.kill_requested}"
+    return _unwanted_by_queue(state, container, now)
+
+
+def _unwanted_by_queue(state: State, container: Container, now: float) -> str:
+    if container.writing is not None or not (container.ours or container.state.final):
+        return "it is Queued again" if container.state is ContainerState.QUEUED and container.writing is None else ""
+    if container.state is ContainerState.COMPLETE:
+        # The runner writes Complete before it cleans up: it gets the time of one signal for that.
+        return "the container is Complete" if now > container.observed_s + state.settings.timeout_signal_s else ""
+    if container.state is ContainerState.CANCELLED:
+        return "the container is Cancelled"
+    return "its priority is 0" if container.priority < 1 else ""
+
+
+def _next_signal(state: State, process: Process, now: float) -> tuple[int, float]:
+    """TERM at once and again each TimeoutSignal; KILL once TimeoutTERM has passed."""
+    kill = process.kill
+    if kill is None:
+        return TERM, now
+    signal = KILL if kill.kill_since_s is not None or now >= kill.since_s + state.settings.timeout_term_s else TERM
+    return signal, kill.sent_s + state.settings.timeout_signal_s
+
+
+def given_up(state: State, process: Process, now: float) -> bool:
+    """Whether a process counts as unkillable: TimeoutKILL has passed since the first KILL, and it is still there."""
+    since_s = process.kill.kill_since_s if process.kill is not None else None
+    return since_s is not None and now >= since_s + state.settings.timeout_kill_s
+
+
+def due_s(state: State, now: float) -> float:
+    """When the clock alone will ask for something here: the next signal."""
+    times = [
+        process.kill.sent_s + state.settings.timeout_signal_s
+        for instance in state.instances.all()
+        for process in instance.processes.values()
+        if process.kill is not None and process.phase is not ProcessPhase.ENDED
+    ]
+    return min(times, default=now + 60.0)

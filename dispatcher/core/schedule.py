@@ -1,0 +1,382 @@
+"""Containers onto instances: start, lock, bind, create, make room. One pure pass over everything; nothing is remembered.
+
+A container is locked only when an instance for it exists, never to wait for quota or capacity. Containers with the same need
+and the same eligible types share one ``_Shape``, so that a pass costs containers + shapes × instances, not their product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from dispatcher.core import pacing, sizing
+from dispatcher.core.messages import (
+    Action,
+    BindContainer,
+    CreateInstance,
+    DestroyInstance,
+    LockContainer,
+    ReleaseContainer,
+    StartContainer,
+)
+from dispatcher.core.model import (
+    Container,
+    ContainerState,
+    DestroyCause,
+    Fit,
+    HoldoffKind,
+    IdleBehavior,
+    Instance,
+    Phase,
+    Resources,
+    State,
+)
+from dispatcher.core.transitions.legal import (
+    accepts_work,
+    creates_left,
+    elsewhere,
+    empty,
+    legal,
+    room,
+    shares_vcpu,
+    startable,
+)
+
+Draw = Callable[[], tuple[str, str]]
+"""Draws a fresh instance name and an instance secret: identity and chance enter from outside."""
+
+Rank = tuple[int, int, float, int, int, int, str]
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An instance that takes work, with the room that is left in this pass. ``name`` is empty for one still to be asked for."""
+
+    name: str
+    type: str
+    phase: Phase
+    left: Resources
+    shared: bool
+    places: float
+    rank: Rank
+    instance: Instance | None = None
+    taken: int = 0  # containers that this pass put on it
+
+    def fits(self, need: Resources) -> bool:
+        return self.places > 0 and sizing.accommodates(self.left, need, self.shared)
+
+    def put(self, need: Resources) -> None:
+        self.left = sizing.take(self.left, need)
+        self.shared = self.shared or need.vcpus == 0
+        self.places -= 1
+        self.taken += 1
+
+
+@dataclass(slots=True)
+class _Shape:
+    """Everything that containers of one need and one list of types have in common during a pass."""
+
+    fit: Fit
+    slots: list[_Slot]
+    next: int = 0  # slots before this have no room any more, and never get any in this pass
+    refused: str = ""  # why nothing more can be bought for it in this pass
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a pass decided. ``waits``: uuid → why it waits, in words, in the order of the queue."""
+
+    actions: list[Action] = field(default_factory=list)
+    waits: dict[str, str] = field(default_factory=dict)
+    over_limit: str = ""  # what limits the number of instances as a whole
+
+
+# ------------------------------------------------------------------------------------------------------------------ limits
+
+
+def container_cap(state: State) -> int | None:
+    """The dynamic cap on which the limit on supervisors rests: the estimate or MaxInstances, and what there is when the
+    cloud refuses more. None: no cap."""
+    settings = state.settings
+    cap = settings.initial_quota_estimate or settings.max_instances or None
+    refused = [h for h in state.holdoffs.values() if h.call == "create" and h.key == "*" and h.kind is HoldoffKind.QUOTA]
+    if refused:
+        cap = min(cap or len(state.instances), len(state.instances))
+    return max(1, cap) if cap is not None else None
+
+
+def supervisor_limit(state: State) -> int | None:
+    """How many supervisors may run at once: their fraction of the cap, at least one, and never the last slot."""
+    fraction, cap = state.settings.supervisor_fraction, container_cap(state)
+    if fraction <= 0 or cap is None:
+        return None
+    most = max(1, math.floor(cap * fraction))
+    return min(most, cap - 1) if cap > 1 else most
+
+
+def instance_limit(state: State) -> tuple[float, str]:
+    """How many more instances may be asked for as a whole, and the name of what limits it."""
+    settings = state.settings
+    left, name = math.inf, ""
+    if settings.max_instances > 0:
+        left, name = settings.max_instances - len(state.instances), f"MaxInstances ({settings.max_instances}) is reached"
+    if settings.initial_quota_estimate > 0:
+        ready = sum(1 for i in state.instances.all() if i.phase is Phase.READY)
+        most = max(settings.initial_quota_estimate, ready * 11 // 10 + 1)
+        if most - len(state.instances) < left:
+            left, name = most - len(state.instances), f"InitialQuotaEstimate allows {most} instances for now"
+    return left, name
+
+
+# ------------------------------------------------------------------------------------------------------------------- slots
+
+
+def _slot(state: State, instance: Instance, now: float) -> _Slot | None:
+    if accepts_work(state, instance, now) is not None:
+        return None
+    left = room(state, instance)
+    if left is None or left.vcpus < 1:
+        return None
+    offer = state.settings.instance_types[instance.type]
+    most = state.settings.max_running_containers_per_instance
+    ready = 0 if instance.phase is Phase.READY else 1
+    rank = (
+        ready, -len(instance.bound), offer.price, -offer.vcpus, -offer.ram_bytes, -offer.scratch_bytes, instance.name,
+    )  # fmt: skip
+    return _Slot(
+        name=instance.name, type=instance.type, phase=instance.phase, left=left, shared=shares_vcpu(instance),
+        places=most - len(instance.bound) if most else math.inf, rank=rank, instance=instance,
+    )  # fmt: skip
+
+
+def _waiting(state: State) -> list[Container]:
+    """Containers that may need something from this pass, in the order in which they are served: those that have a place,
+    then Locked before Queued, then by priority, then who was here first."""
+    found = [
+        c
+        for c in state.containers.all()
+        if c.priority > 0
+        and c.writing is None
+        and (c.state is ContainerState.QUEUED or (c.state is ContainerState.LOCKED and c.ours))
+    ]
+    found.sort(key=_turn)
+    return found
+
+
+def _turn(container: Container) -> tuple[bool, bool, int, float, str]:
+    return (
+        container.instance is None,
+        container.state is ContainerState.QUEUED,
+        -container.priority,
+        container.first_seen_s,
+        container.uuid,
+    )
+
+
+class _Pass:
+    """One pass: its slots, its shapes and its decision. Lives for one call of ``decide``."""
+
+    def __init__(self, state: State, now: float, draw: Draw | None) -> None:
+        self.state, self.now, self.draw = state, now, draw
+        self.decision = Decision()
+        self.slots = sorted(
+            (s for i in state.instances.all() if (s := _slot(state, i, now)) is not None), key=lambda slot: slot.rank
+        )
+        self.shapes: dict[tuple[Resources, tuple[str, ...]], _Shape] = {}
+        self.known_shapes: dict[int, _Shape] = {}
+        self.locks_left = self._locks_left()
+        self.limit_left, self.limit_name = instance_limit(state)
+        self.creates_left = min(creates_left(state), pacing.tokens(state, "create", now))
+        self.supervisors_left = self._supervisors_left()
+        self.unplaced = 0
+
+    def _locks_left(self) -> int:
+        queue = self.state.queue
+        return queue.lock_window - queue.locks_in_flight if self.now >= queue.locks_held_until_s else 0
+
+    def _supervisors_left(self) -> float:
+        most = supervisor_limit(self.state)
+        if most is None:
+            return math.inf
+        return most - sum(1 for c in self.state.containers.all() if c.instance is not None and _supervises(c))
+
+    def act(self, action: Action) -> bool:
+        """Take the action into the decision if it is legal on the snapshot."""
+        if legal(self.state, action, self.now) is not None:
+            return False
+        self.decision.actions.append(action)
+        return True
+
+    def wait(self, container: Container, why: str) -> None:
+        self.decision.waits[container.uuid] = why
+
+    # -- one container
+
+    def serve(self, container: Container) -> None:
+        if container.instance is not None:
+            self._serve_bound(container, self.state.instances[container.instance])
+            return
+        why = startable(self.state, container, self.now)
+        if why is not None:
+            self.wait(container, why)
+        elif _supervises(container) and self.supervisors_left < 1:
+            self.wait(container, "as many supervisors run as SupervisorFraction allows")
+        elif self.decision.over_limit:
+            self._count_out(container)
+        else:
+            self._place(container)
+
+    def _serve_bound(self, container: Container, instance: Instance) -> None:
+        if container.state is ContainerState.QUEUED or container.uuid in instance.processes:
+            self.wait(container, f"its last attempt on {instance.name} has not ended")
+            return
+        why = accepts_work(self.state, instance, self.now)
+        if why is not None:
+            self.act(ReleaseContainer(uuid=container.uuid))
+            self.wait(container, why)
+        elif instance.phase is not Phase.READY:
+            self.wait(container, f"{instance.name} boots")
+        elif not self.act(StartContainer(uuid=container.uuid, instance=instance.name)):
+            self.wait(container, startable(self.state, container, self.now) or "it is about to start")
+
+    def _place(self, container: Container) -> None:
+        shape = self._shape(container)
+        slot = self._find(shape) or self._buy(shape)
+        if slot is None:
+            self.unplaced += 1
+            self.wait(container, shape.refused or self.decision.over_limit)
+            return
+        slot.put(shape.fit.need)
+        self.supervisors_left -= _supervises(container)
+        self._use(container, slot)
+
+    def _use(self, container: Container, slot: _Slot) -> None:
+        if slot.phase in (Phase.CREATING, Phase.UNKNOWN) or not slot.name:
+            self.wait(container, f"{slot.name or 'an instance'} of type {slot.type} is on its way")
+        elif container.state is ContainerState.QUEUED:
+            self._lock(container, slot)
+        elif (why := elsewhere(self.state, container, self.now)) is not None:
+            self.wait(container, why)
+        elif slot.phase is Phase.READY:
+            self.act(StartContainer(uuid=container.uuid, instance=slot.name))
+        else:
+            self.act(BindContainer(uuid=container.uuid, instance=slot.name))
+            self.wait(container, f"{slot.name} boots")
+
+    def _lock(self, container: Container, slot: _Slot) -> None:
+        if self.locks_left > 0 and self.act(LockContainer(uuid=container.uuid, instance=slot.name)):
+            self.locks_left -= 1
+        self.wait(container, f"its place on {slot.name} is ready: it is about to be locked")
+
+    def _count_out(self, container: Container) -> None:
+        self.unplaced += 1
+        self.wait(container, self.decision.over_limit)
+
+    # -- where
+
+    def _shape(self, container: Container) -> _Shape:
+        fit = container.fit
+        assert fit is not None
+        shape = self.known_shapes.get(id(fit))
+        if shape is None:
+            key = (fit.need, fit.types)
+            shape = self.shapes.get(key)
+            if shape is None:
+                types = frozenset(fit.types)
+                shape = self.shapes[key] = _Shape(fit=fit, slots=[slot for slot in self.slots if slot.type in types])
+            self.known_shapes[id(fit)] = shape
+        return shape
+
+    def _find(self, shape: _Shape) -> _Slot | None:
+        """The first slot in rank that has room: ready before booting, then the fullest, then the cheapest."""
+        while shape.next < len(shape.slots):
+            slot = shape.slots[shape.next]
+            if slot.fits(shape.fit.need):
+                return slot
+            shape.next += 1
+        return None
+
+    def _buy(self, shape: _Shape) -> _Slot | None:
+        """Ask for an instance of the cheapest type that the cloud may give us, within every limit."""
+        if shape.refused:
+            return None
+        if self.limit_left < 1:
+            self.decision.over_limit = self.limit_name
+            return None
+        for type_name in shape.fit.types:
+            held = pacing.holdoff(self.state, "create", type_name, self.now)
+            if held is None:
+                return self._ask(shape, type_name)
+            if held.key == "*" and held.kind is HoldoffKind.QUOTA:
+                self.decision.over_limit = f"the cloud refuses more instances: {held.reason}"
+                return None
+            shape.refused = f"no {type_name}: {held.kind.value}: {held.reason}"
+        return None
+
+    def _ask(self, shape: _Shape, type_name: str) -> _Slot | None:
+        if self.creates_left < 1:
+            shape.refused = "more instances are asked for as soon as the pace of creates allows"
+            return None
+        if self.draw is not None:
+            name, secret = self.draw()
+            if not self.act(CreateInstance(name=name, instance_type=type_name, secret=secret)):
+                shape.refused = "the cloud has not been listed yet"
+                return None
+        self.creates_left -= 1
+        self.limit_left -= 1
+        offer = self.state.settings.instance_types[type_name]
+        most = self.state.settings.max_running_containers_per_instance
+        slot = _Slot(
+            name="", type=type_name, phase=Phase.CREATING, left=sizing.room(offer), shared=False,
+            places=most or math.inf, rank=(2, 0, offer.price, 0, 0, 0, ""),
+        )  # fmt: skip
+        for other in self.shapes.values():
+            if type_name in other.fit.types:
+                other.slots.append(slot)
+        self.slots.append(slot)
+        return slot
+
+    # -- room for others
+
+    def make_room(self) -> None:
+        """When a limit on all instances keeps containers waiting, instances that this pass had no use for give way."""
+        if not self.decision.over_limit:
+            return
+        leaving = sum(1 for i in self.state.instances.all() if i.phase is Phase.SHUTDOWN)
+        for slot in self._unused():
+            if self.unplaced <= leaving:
+                return
+            reason = f"to make room: {self.decision.over_limit}"
+            if self.act(DestroyInstance(name=slot.name, cause=DestroyCause.MAKE_ROOM, reason=reason)):
+                leaving += 1
+
+    def _unused(self) -> Iterator[_Slot]:
+        for slot in reversed(self.slots):
+            instance = slot.instance
+            if slot.taken or instance is None or not empty(instance):
+                continue
+            if instance.idle_behavior is IdleBehavior.RUN and slot.phase in (Phase.BOOTING, Phase.READY):
+                yield slot
+
+
+def _supervises(container: Container) -> bool:
+    return container.requirements is not None and container.requirements.supervisor
+
+
+def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool = False) -> Decision:
+    """One pass. Without ``draw`` nothing is asked for, as for an explanation; ``everyone``: a reason for each that waits."""
+    turn = _Pass(state, now, draw)
+    for container in _waiting(state):
+        if turn.decision.over_limit and not everyone and container.instance is None and turn.unplaced >= len(turn.slots):
+            break
+        turn.serve(container)
+    turn.make_room()
+    return turn.decision
+
+
+def plan(state: State, now: float, draw: Draw) -> list[Action]:
+    """What to do now with the containers that wait."""
+    if not state.leadership.leading or state.cloud.listed_s < state.leadership.since_s:
+        return []
+    return decide(state, now, draw).actions

@@ -1,0 +1,99 @@
+"""Every change of State: ``observe`` takes in what happened, ``begin`` records what is about to be done.
+
+Both are total and pure: an event or action that no longer fits its subject changes nothing, an illegal one raises and changes
+nothing either. The rest of the core only reads State.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from dispatcher.core import messages as m
+from dispatcher.core.model import State
+from dispatcher.core.transitions import cloud, operators, processes, queue
+from dispatcher.core.transitions.legal import legal
+from dispatcher.core.transitions.table import IllegalTransition
+
+__all__ = ["IllegalTransition", "Refused", "begin", "legal", "observe"]
+
+Change = Callable[[State, Any, float], State]
+
+OBSERVERS: dict[type[m.Event], Change] = {
+    m.QueueIdentified: queue.identified,
+    m.ContainersObserved: queue.observed,
+    m.QueuePolled: queue.polled,
+    m.QueuePollFailed: queue.poll_failed,
+    m.QueueHinted: queue.hinted,
+    m.ContainersRead: queue.read,
+    m.ContainersReadFailed: queue.read_failed,
+    m.ContainerWritten: queue.written,
+    m.ContainerWriteFailed: queue.write_failed,
+    m.InstanceCreated: cloud.created,
+    m.CreateFailed: cloud.create_failed,
+    m.CreatePolled: cloud.create_polled,
+    m.InstancesListed: cloud.listed,
+    m.ListEnded: cloud.list_ended,
+    m.ListFailed: cloud.list_failed,
+    m.DestroyAccepted: cloud.destroy_accepted,
+    m.DestroyFailed: cloud.destroy_failed,
+    m.TagsSaved: cloud.tags_saved,
+    m.TagsFailed: cloud.tags_failed,
+    m.Probed: processes.probed,
+    m.StartEnded: processes.start_ended,
+    m.KillEnded: processes.kill_ended,
+    m.ProbeHinted: processes.probe_hinted,
+    m.ConnectionLost: processes.connection_lost,
+    m.IdleBehaviorSet: operators.idle_behavior_set,
+    m.InstanceKillRequested: operators.instance_kill_requested,
+    m.ContainerKillRequested: operators.container_kill_requested,
+    m.LeadershipGained: operators.leadership_gained,
+    m.LeadershipLost: operators.leadership_lost,
+    m.SettingsLoaded: operators.settings_loaded,
+}
+
+INTENTS: dict[type[m.Action], Change] = {
+    m.PollQueue: queue.begin_poll,
+    m.ReadContainers: queue.begin_read,
+    m.LockContainer: queue.begin_lock,
+    m.UnlockContainer: queue.begin_unlock,
+    m.CancelContainer: queue.begin_cancel,
+    m.BindContainer: queue.begin_bind,
+    m.ReleaseContainer: queue.begin_release,
+    m.ForgetContainer: queue.begin_forget,
+    m.CreateInstance: cloud.begin_create,
+    m.PollCreate: cloud.begin_poll_create,
+    m.ListInstances: cloud.begin_list,
+    m.DestroyInstance: cloud.begin_destroy,
+    m.SaveTags: cloud.begin_save_tags,
+    m.CondemnInstance: operators.begin_condemn,
+    m.ProbeInstance: processes.begin_probe,
+    m.StartContainer: processes.begin_start,
+    m.KillProcess: processes.begin_kill,
+}
+
+WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance)
+"""Actions that are done once they are recorded: nothing is to be performed."""
+
+
+class Refused(Exception):
+    """``begin`` was asked for something that is not legal; ``reason`` says why."""
+
+    def __init__(self, action: m.Action, reason: str) -> None:
+        super().__init__(f"{action}: {reason}")
+        self.action, self.reason = action, reason
+
+
+def observe(state: State, event: m.Event, now: float) -> State:
+    """The State after this event; the same object when it says nothing new."""
+    after = OBSERVERS[type(event)](state, event, now)
+    return state if after is state else replace(after, version=state.version + 1)
+
+
+def begin(state: State, action: m.Action, now: float) -> State:
+    """The State in which this action is on its way. Raises ``Refused`` when it is not legal."""
+    reason = legal(state, action, now)
+    if reason is not None:
+        raise Refused(action, reason)
+    return replace(INTENTS[type(action)](state, action, now), version=state.version + 1)

@@ -1,0 +1,85 @@
+"""The small changes that all transitions are made of: put, drop, bind, release, lose.
+
+A binding is kept at both ends, the container's instance and the instance's room; these functions are the only ones that
+touch it, so that the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dispatcher.core import pacing
+from dispatcher.core.model import NEVER, Container, Instance, State
+from dispatcher.core.transitions import table
+
+
+def put_container(state: State, container: Container) -> State:
+    return replace(state, containers=state.containers.set(container.uuid, container))
+
+
+def put_instance(state: State, instance: Instance) -> State:
+    return replace(state, instances=state.instances.set(instance.name, instance))
+
+
+def bind(state: State, container: Container, name: str) -> State:
+    """Take the container's room on the instance; what it held elsewhere is released."""
+    if container.instance not in (None, name):
+        state = release(state, container)
+        container = state.containers[container.uuid]
+    instance = state.instances[name]
+    need = container.fit.need if container.fit is not None else None
+    state = put_instance(state, replace(instance, bound={**instance.bound, container.uuid: need}))
+    return replace(
+        put_container(state, replace(container, instance=name)), strays=state.strays.without(container.uuid)
+    )
+
+
+def release(state: State, container: Container) -> State:
+    """Give the container's room back."""
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    if instance is not None and container.uuid in instance.bound:
+        bound = {uuid: need for uuid, need in instance.bound.items() if uuid != container.uuid}
+        state = put_instance(state, replace(instance, bound=bound))
+    return put_container(state, replace(container, instance=None))
+
+
+def resize(state: State, container: Container) -> State:
+    """The container's need became known (or another): its room follows."""
+    return bind(state, container, container.instance) if container.instance is not None else put_container(state, container)
+
+
+def end_process(state: State, name: str, uuid: str, at_s: float, now: float, note: str = "") -> State:
+    """The process is gone: its room is free, and only a record read after ``at_s`` tells what became of the container."""
+    instance = state.instances[name]
+    processes = {key: process for key, process in instance.processes.items() if key != uuid}
+    state = put_instance(state, replace(instance, processes=processes, busy_s=now, last_container=uuid))
+    container = state.containers.get(uuid)
+    if container is None:
+        return replace(state, strays=state.strays.without(uuid))
+    if container.instance != name:
+        return state
+    state = release(state, container)
+    return put_container(
+        state,
+        replace(state.containers[uuid], exited_s=at_s, exit_note=note, avoid=name, read_due=True, ask_after_s=NEVER),
+    )
+
+
+def remove_instance(state: State, name: str, why: str, now: float) -> State:
+    """The instance is proved absent: what it held is lost, and quota may be free again."""
+    instance = state.instances[name]
+    table.demand(instance.phase, None, name)
+    held = [uuid for uuid in {**instance.bound, **instance.processes} if uuid in state.containers]
+    for uuid in held:
+        container = state.containers[uuid]
+        if container.instance != name:
+            continue
+        lost = replace(container, instance=None, exited_s=now, lost=why, read_due=True, ask_after_s=NEVER)
+        state = put_container(state, lost)
+    strays = state.strays
+    for uuid in instance.processes:
+        if strays.get(uuid) == name:
+            strays = strays.without(uuid)
+    return pacing.relieve(replace(state, instances=state.instances.without(name), strays=strays), now)
+
+

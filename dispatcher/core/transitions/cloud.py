@@ -1,0 +1,361 @@
+"""What the cloud told us, and what we asked of it.
+
+Absence is a proof, not a gap: only complete lists remove, and only after a destroy that was acknowledged, or twice in a row
+without any sign of life, or three times when a list would remove a good part of the fleet at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from dispatcher.core import pacing
+from dispatcher.core.messages import (
+    CloudFailure,
+    CreateFailed,
+    CreateInstance,
+    CreatePolled,
+    DestroyAccepted,
+    DestroyFailed,
+    DestroyInstance,
+    InstanceCreated,
+    InstancesListed,
+    ListEnded,
+    ListFailed,
+    ListInstances,
+    PollCreate,
+    SaveTags,
+    TagsFailed,
+    TagsSaved,
+)
+from dispatcher.core.model import (
+    Destroy,
+    DestroyCause,
+    HoldoffKind,
+    IdleBehavior,
+    Instance,
+    OperatorNote,
+    Phase,
+    State,
+)
+from dispatcher.core.settings import Settings
+from dispatcher.core.transitions.changes import put_instance, remove_instance
+from dispatcher.core.transitions.table import move
+from dispatcher.driver import Instance as ListedInstance
+from dispatcher.driver import Presence, Scope
+
+LIST_SOON_S = 2.0
+GUARD_WINDOW_S = 600.0
+ADOPTED_WITHOUT_TYPE = "its instance type is no longer configured"
+
+
+# ------------------------------------------------------------------------------------------------------------------- tags
+
+
+def own_tags(instance: Instance, settings: Settings) -> dict[str, str]:
+    """The tags that an instance must have: the site's, then ours, which win. Names as every Arvados dispatcher has them."""
+    prefix = settings.tag_prefix
+    return {
+        **settings.resource_tags,
+        f"{prefix}InstanceSetID": settings.instance_set_id,
+        f"{prefix}InstanceType": instance.type,
+        f"{prefix}IdleBehavior": instance.idle_behavior.value,
+        f"{prefix}InstanceSecret": instance.secret,
+    }
+
+
+def tags_differ(instance: Instance, settings: Settings) -> bool:
+    """Whether the cloud's copy of the operator's choice is not the one we hold."""
+    listed = instance.tags.get(f"{settings.tag_prefix}IdleBehavior", IdleBehavior.RUN.value)
+    return listed != instance.idle_behavior.value
+
+
+def _behavior(tags: Mapping[str, str], prefix: str) -> IdleBehavior:
+    try:
+        return IdleBehavior(tags.get(f"{prefix}IdleBehavior", ""))
+    except ValueError:
+        return IdleBehavior.RUN
+
+
+# ----------------------------------------------------------------------------------------------------------------- create
+
+
+def begin_create(state: State, action: CreateInstance, now: float) -> State:
+    """The intent is recorded before the call: from here on it counts in every limit. The same name again settles an
+    unknown outcome."""
+    state = pacing.take(state, "create", now)
+    known = state.instances.get(action.name)
+    if known is not None:
+        return put_instance(state, replace(known, creating=True, create_changed_s=now))
+    chosen = state.settings.instance_types[action.instance_type]
+    instance = Instance(
+        name=action.name, type=chosen.name, provider_type=chosen.provider_type, phase=Phase.CREATING,
+        secret=action.secret, creating=True, create_changed_s=now, phase_since_s=now, appeared_s=now,
+    )  # fmt: skip
+    return put_instance(state, replace(instance, tags=own_tags(instance, state.settings)))
+
+
+def created(state: State, event: InstanceCreated, now: float) -> State:
+    state = pacing.forgive(state, "create", _type_of(state, event.name), now)
+    instance = state.instances.get(event.name)
+    if instance is None:
+        return state
+    instance = replace(
+        instance, id=event.id, operation=event.operation, operation_polled_s=now, creating=False, create_unknown=False,
+        create_changed_s=now, misses=(),
+    )  # fmt: skip
+    if instance.phase is Phase.CREATING:
+        instance = move(instance, Phase.BOOTING, now)
+    return _list_by(put_instance(state, instance), now + LIST_SOON_S)
+
+
+def create_failed(state: State, event: CreateFailed, now: float) -> State:
+    type_name = _type_of(state, event.name)
+    state = pacing.hold_off(state, "create", event.failure, type_name, now) if not event.failure.outcome_unknown else state
+    instance = state.instances.get(event.name)
+    if instance is None:
+        return state
+    if event.accepted:
+        return put_instance(state, replace(instance, failure=event.failure.text, operation=None, polling_create=False))
+    instance = replace(instance, creating=False, create_changed_s=now)
+    if event.failure.outcome_unknown:
+        return _list_by(put_instance(state, replace(instance, create_unknown=True, misses=())), now + LIST_SOON_S)
+    if instance.id is not None:  # a list has shown it meanwhile: it exists, whatever this answer says
+        return put_instance(state, move(instance, Phase.BOOTING, now) if instance.phase is Phase.CREATING else instance)
+    return remove_instance(state, event.name, f"create failed: {event.failure.text}", now)
+
+
+def begin_poll_create(state: State, action: PollCreate, now: float) -> State:
+    return put_instance(state, replace(state.instances[action.name], polling_create=True))
+
+
+def create_polled(state: State, event: CreatePolled, now: float) -> State:
+    instance = state.instances.get(event.name)
+    if instance is None:
+        return state
+    operation = None if event.done else instance.operation
+    return put_instance(state, replace(instance, polling_create=False, operation=operation, operation_polled_s=now))
+
+
+def _type_of(state: State, name: str) -> str | None:
+    instance = state.instances.get(name)
+    return instance.type if instance is not None else None
+
+
+# ------------------------------------------------------------------------------------------------------------------- list
+
+
+def _list_by(state: State, at_s: float) -> State:
+    return replace(state, cloud=replace(state.cloud, list_due_s=min(state.cloud.list_due_s, at_s)))
+
+
+def begin_list(state: State, action: ListInstances, now: float) -> State:
+    state = pacing.take(state, "list", now)
+    return replace(state, cloud=replace(state.cloud, listing=True, list_due_s=math.inf))
+
+
+def match(state: State, listed: ListedInstance) -> Instance | None:
+    """The instance of ours that a listed one is: by the name that we chose, and the cloud's id must not contradict it."""
+    return state.instances.get(listed.name)
+
+
+def _adopt(state: State, listed: ListedInstance, began_s: float, now: float) -> Instance:
+    """An instance of ours that this process did not create."""
+    prefix = state.settings.tag_prefix
+    type_name = listed.tags.get(f"{prefix}InstanceType", "")
+    instance = Instance(
+        name=listed.name, id=listed.id, type=type_name, provider_type=listed.provider_type, phase=Phase.UNKNOWN,
+        secret=listed.tags.get(f"{prefix}InstanceSecret", ""), idle_behavior=_behavior(listed.tags, prefix),
+        operator=OperatorNote(), phase_since_s=now, appeared_s=now, listed_s=began_s, ever_listed=True, probe_due=True,
+        condemned="" if type_name in state.settings.instance_types else ADOPTED_WITHOUT_TYPE,
+    )  # fmt: skip
+    if listed.state is Presence.DELETING:
+        reason = "the cloud was already deleting it when it was found"
+        done = Destroy(cause=DestroyCause.OPERATOR, reason=reason, since_s=now, sent_s=now, attempts=1, acknowledged_s=now)
+        instance = replace(instance, phase=Phase.SHUTDOWN, destroy=done)
+    return instance
+
+
+def _refresh(instance: Instance, listed: ListedInstance, began_s: float) -> Instance:
+    """What a list says of an instance that we know. The address is always the newest; tags only if we did not just write."""
+    if began_s < instance.listed_s:
+        return instance
+    fresh = replace(
+        instance, id=listed.id, address=listed.address, user=listed.user, provider_type=listed.provider_type,
+        created_at=listed.created_at, listed_s=began_s, ever_listed=True, misses=(),
+        deleting=listed.state is Presence.DELETING,
+    )  # fmt: skip
+    if listed.address != instance.address:
+        fresh = replace(fresh, probe_due=True)
+    if not instance.saving_tags and began_s > instance.tags_changed_s:
+        fresh = replace(fresh, tags=dict(listed.tags))
+    return fresh
+
+
+def _appeared(instance: Instance, now: float) -> Instance:
+    """An instance whose create was lost on the way is there after all."""
+    if instance.phase is Phase.CREATING and instance.create_unknown and not instance.creating:
+        return move(replace(instance, create_unknown=False), Phase.BOOTING, now)
+    return instance
+
+
+def _failed(state: State, instance: Instance, listed: ListedInstance, now: float) -> State:
+    """Accepted, and failed later: the list says so."""
+    text = listed.failure.text if listed.failure is not None else "the cloud lists it as failed"
+    scope = listed.failure.scope if listed.failure is not None else Scope.REQUEST
+    state = put_instance(state, replace(instance, failure=text, operation=None))
+    failure = CloudFailure(text=text, scope=scope, kind=HoldoffKind.ERROR)
+    return pacing.hold_off(state, "create", failure, instance.type, now)
+
+
+def listed(state: State, event: InstancesListed, now: float) -> State:
+    changed: list[tuple[str, Instance]] = []
+    failed: list[ListedInstance] = []
+    for one in event.instances:
+        known = match(state, one)
+        instance = _adopt(state, one, event.began_s, now) if known is None else known
+        instance = _appeared(_refresh(instance, one, event.began_s), now)
+        changed.append((instance.name, instance))
+        if one.state is Presence.FAILED and not instance.failure:
+            failed.append(one)
+    state = replace(state, instances=state.instances.update(changed))
+    for one in failed:
+        state = _failed(state, state.instances[one.name], one, now)
+    return state
+
+
+def _missed(instance: Instance, began_s: float) -> bool:
+    """Whether a list that began then, without this instance, says anything about it: no act and no sign of life is newer."""
+    if instance.creating or (instance.id is None and not instance.create_unknown):
+        return False
+    return began_s > max(instance.create_changed_s, instance.listed_s, instance.reached_s)
+
+
+def _destroyed(instance: Instance, began_s: float) -> bool:
+    """Destroy was acknowledged, and a list that began later does not show it."""
+    done = instance.destroy.acknowledged_s if instance.destroy is not None else None
+    return done is not None and began_s > done
+
+
+def _proved(instance: Instance, lag_s: float, needed: int) -> bool:
+    misses = instance.misses
+    if len(misses) < needed or misses[-1] - misses[0] < lag_s:
+        return False
+    return needed < 3 or (instance.probe_failures > 0 and instance.probed_s > misses[0])
+
+
+def _count_misses(state: State, names: Iterable[str], began_s: float) -> State:
+    for name in names:
+        instance = state.instances.get(name)
+        if instance is not None and _missed(instance, began_s):
+            misses = (*instance.misses[-3:], began_s)
+            state = put_instance(state, replace(instance, misses=misses, probe_due=True))
+    return state
+
+
+def _needed_misses(state: State) -> int:
+    """Two in a row prove an absence; three when many that nobody is destroying would go at once."""
+    standing = [i for i in state.instances.all() if i.destroy is None]
+    going = sum(1 for i in standing if len(i.misses) >= 2)
+    return 3 if going > max(2, len(standing) // 5) else 2
+
+
+def list_ended(state: State, event: ListEnded, now: float) -> State:
+    cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=0, error="")
+    if not event.complete:
+        return replace(state, cloud=cloud)
+    state = replace(state, cloud=replace(cloud, listed_s=event.began_s, leftovers=event.leftovers))
+    state = _count_misses(state, event.missing, event.began_s)
+    needed = _needed_misses(state)
+    for name in event.missing:
+        instance = state.instances.get(name)
+        if instance is None or event.began_s not in instance.misses:
+            continue
+        if _destroyed(instance, event.began_s):
+            state = remove_instance(state, name, _why_gone(instance), now)
+        elif _proved(instance, state.settings.list_lag_s, needed):
+            state = remove_instance(state, name, "it disappeared from the cloud", now)
+        else:
+            state = _list_by(state, now + max(LIST_SOON_S, state.settings.list_lag_s))
+    return state
+
+
+def _why_gone(instance: Instance) -> str:
+    return f"it was destroyed: {instance.destroy.reason}" if instance.destroy is not None else "it is gone"
+
+
+def list_failed(state: State, event: ListFailed, now: float) -> State:
+    failures = state.cloud.failures + 1
+    cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=failures, error=event.failure.text)
+    return pacing.hold_off(replace(state, cloud=cloud), "list", event.failure, None, now)
+
+
+# ---------------------------------------------------------------------------------------------------------------- destroy
+
+
+def begin_destroy(state: State, action: DestroyInstance, now: float) -> State:
+    state = pacing.take(state, "destroy", now)
+    instance = state.instances[action.name]
+    destroy = instance.destroy
+    if destroy is None:
+        destroy = Destroy(cause=action.cause, reason=action.reason, since_s=now)
+        state = _count_destroy(state, action, now)
+    elif action.cause is DestroyCause.OPERATOR:
+        destroy = replace(destroy, cause=action.cause, reason=action.reason)
+    destroy = replace(destroy, sent_s=now, in_flight=True, attempts=destroy.attempts + 1)
+    return put_instance(state, replace(move(instance, Phase.SHUTDOWN, now), destroy=destroy))
+
+
+def _count_destroy(state: State, action: DestroyInstance, now: float) -> State:
+    if not action.cause.guarded:
+        return state
+    recent = tuple(at for at in state.cloud.guarded_destroys if at > now - GUARD_WINDOW_S)
+    return replace(state, cloud=replace(state.cloud, guarded_destroys=(*recent, now)))
+
+
+def destroy_accepted(state: State, event: DestroyAccepted, now: float) -> State:
+    instance = state.instances.get(event.name)
+    if instance is None or instance.destroy is None:
+        return state
+    destroy = replace(instance.destroy, in_flight=False, acknowledged_s=now, error="")
+    return _list_by(put_instance(state, replace(instance, destroy=destroy)), now + LIST_SOON_S)
+
+
+def destroy_failed(state: State, event: DestroyFailed, now: float) -> State:
+    if event.failure.kind is HoldoffKind.RATE:
+        state = pacing.hold_off(state, "destroy", event.failure, None, now)
+    instance = state.instances.get(event.name)
+    if instance is None or instance.destroy is None:
+        return state
+    destroy = replace(instance.destroy, in_flight=False, error=event.failure.text)
+    return _list_by(put_instance(state, replace(instance, destroy=destroy)), now + LIST_SOON_S)
+
+
+# ------------------------------------------------------------------------------------------------------------------- tags
+
+
+def begin_save_tags(state: State, action: SaveTags, now: float) -> State:
+    state = pacing.take(state, "set_tags", now)
+    instance = state.instances[action.name]
+    return put_instance(state, replace(instance, saving_tags=True, tags_changed_s=now))
+
+
+def tags_saved(state: State, event: TagsSaved, now: float) -> State:
+    instance = state.instances.get(event.name)
+    if instance is None:
+        return state
+    saved = replace(instance, saving_tags=False, tags=dict(event.tags), tags_changed_s=now, tags_failed=0)
+    return put_instance(state, saved)
+
+
+def tags_failed(state: State, event: TagsFailed, now: float) -> State:
+    if event.failure.kind is HoldoffKind.RATE:
+        state = pacing.hold_off(state, "set_tags", event.failure, None, now)
+    instance = state.instances.get(event.name)
+    if instance is None:
+        return state
+    failed = replace(instance, saving_tags=False, tags_changed_s=now, tags_failed=instance.tags_failed + 1)
+    return put_instance(state, failed)
+
+

@@ -1,0 +1,425 @@
+"""May this action begin now? One question, one answer, asked by planners before they propose and by ``begin`` before it acts.
+
+Each function returns the reason why not, or None. The limits stand here, and the destroy guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dispatcher.core import pacing, sizing
+from dispatcher.core.messages import (
+    Action,
+    BindContainer,
+    CancelContainer,
+    CondemnInstance,
+    CreateInstance,
+    DestroyInstance,
+    ForgetContainer,
+    KillProcess,
+    ListInstances,
+    LockContainer,
+    PollCreate,
+    PollQueue,
+    ProbeInstance,
+    ReadContainers,
+    ReleaseContainer,
+    SaveTags,
+    StartContainer,
+    UnlockContainer,
+)
+from dispatcher.core.model import (
+    Container,
+    ContainerState,
+    DestroyCause,
+    IdleBehavior,
+    Instance,
+    Phase,
+    ProcessPhase,
+    Resources,
+    State,
+)
+from dispatcher.core.transitions import table
+from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
+
+UNKNOWN_CREATE_S = 15.0  # an instance whose create has no known outcome takes no new work after this
+UNKNOWN_CAPACITY_S = 30.0  # how long instances found at start count as capacity before they answered
+UNANSWERED_PROBES = 2  # so many failed probes in a row, and an instance takes no new work until it answers
+
+Reason = str | None
+
+
+# ------------------------------------------------------------------------------------------------------- what can take work
+
+
+def accepts_work(state: State, instance: Instance, now: float) -> Reason:
+    """Why this instance takes no new container now, or None when it does."""
+    if instance.idle_behavior is not IdleBehavior.RUN:
+        return f"{instance.name} is on {instance.idle_behavior.value}"
+    if instance.condemned or instance.failure or instance.kill_requested or instance.deleting:
+        return f"{instance.name} is to go: {instance.condemned or instance.failure or instance.kill_requested or 'deleted'}"
+    if any(p.kill is not None and p.kill.kill_since_s is not None for p in instance.processes.values()):
+        return f"{instance.name} has a process that had to be killed"
+    return _phase_accepts(state, instance, now)
+
+
+def _phase_accepts(state: State, instance: Instance, now: float) -> Reason:
+    if instance.phase is Phase.SHUTDOWN:
+        return f"{instance.name} shuts down"
+    if instance.phase is Phase.CREATING and instance.create_unknown and now > instance.create_changed_s + UNKNOWN_CREATE_S:
+        return f"{instance.name}: it is not known whether it was created"
+    if instance.phase is Phase.UNKNOWN and now > instance.appeared_s + UNKNOWN_CAPACITY_S:
+        return f"{instance.name} was found running and has not answered yet"
+    if instance.phase is Phase.READY and instance.probe_failures >= UNANSWERED_PROBES:
+        return f"{instance.name} does not answer"
+    return None
+
+
+def room(state: State, instance: Instance) -> Resources | None:
+    """What is left on an instance; None when that is not known or nothing more may be put there."""
+    instance_type = state.instance_type(instance.type)
+    if instance_type is None or any(uuid not in instance.bound for uuid in instance.processes):
+        return None
+    most = state.settings.max_running_containers_per_instance
+    if most and len(instance.bound) >= most:
+        return None
+    left = sizing.room(instance_type)
+    for need in instance.bound.values():
+        if need is None:
+            return None
+        left = sizing.take(left, need)
+    return left
+
+
+def shares_vcpu(instance: Instance) -> bool:
+    """Whether a container that asked for no vcpu is on it: one vcpu counts as shared then."""
+    return any(need is not None and need.vcpus == 0 for need in instance.bound.values())
+
+
+def has_room(state: State, instance: Instance, container: Container) -> bool:
+    if container.fit is None or instance.type not in container.fit.types:
+        return False
+    left = room(state, instance)
+    return left is not None and sizing.accommodates(left, container.fit.need, shares_vcpu(instance))
+
+
+def empty(instance: Instance) -> bool:
+    return not instance.processes and not instance.bound
+
+
+def proved_empty(instance: Instance) -> bool:
+    """Nothing runs there, as a fact with a time: a list of processes that began after the last start, and shows none."""
+    return not instance.processes and instance.processes_listed_s > instance.start_changed_s
+
+
+# ------------------------------------------------------------------------------------------------------------------- queue
+
+
+def _poll(state: State, action: PollQueue, now: float) -> Reason:
+    return "a poll is on its way" if state.queue.polling else None
+
+
+def _read(state: State, action: ReadContainers, now: float) -> Reason:
+    if len(action.uuids) > 100:
+        return "at most 100 uuids in one question"
+    held = [c for uuid in action.uuids if (c := state.containers.get(uuid)) is not None]
+    return "its record is being read" if any(c.reading for c in held) else None
+
+
+def _writable(state: State, uuid: str) -> Container | str:
+    container = state.containers.get(uuid)
+    if container is None:
+        return "there is no such container"
+    if container.writing is not None:
+        return f"a {container.writing.value} is on its way"
+    return container
+
+
+def startable(state: State, container: Container, now: float) -> Reason:
+    """Why no attempt may be made with this container now, whatever the instance."""
+    if container.priority < 1:
+        return "priority 0"
+    if container.fit is None or container.fit.problem:
+        return "no instance type can run it" if container.fit is not None else "its record has not been read yet"
+    if container.exited_s is not None:
+        return "its last attempt is being cleared up"
+    if container.uuid in state.strays:
+        return "a process of it still runs"
+    if now < container.not_before_s:
+        return "the last attempt failed, and the next one waits"
+    return None
+
+
+def _seat(state: State, container: Container, name: str, now: float) -> Reason:
+    instance = state.instances.get(name)
+    if instance is None:
+        return "there is no such instance"
+    if container.instance == name:
+        return None
+    return accepts_work(state, instance, now) or (None if has_room(state, instance, container) else "no room")
+
+
+def _lock(state: State, action: LockContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    if container.state is not ContainerState.QUEUED:
+        return f"it is {container.state.value}"
+    if container.instance is not None:
+        return "a process of it may still run"
+    if state.queue.locks_in_flight >= state.queue.lock_window or now < state.queue.locks_held_until_s:
+        return "the queue service asked for fewer locks"
+    instance = state.instances.get(action.instance)
+    if instance is not None and instance.phase is Phase.CREATING:
+        return "its instance is not accepted yet"
+    return startable(state, container, now) or _seat(state, container, action.instance, now)
+
+
+def _unlock(state: State, action: UnlockContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    if container.state is not ContainerState.LOCKED or not container.ours:
+        return f"it is not Locked by us but {container.state.value}"
+    if container.instance is not None and container.uuid in state.instances[container.instance].processes:
+        return "a process of it may run"
+    return "too soon after a failure" if now < container.ask_after_s else None
+
+
+def _cancel(state: State, action: CancelContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    if container.state.final:
+        return f"it is {container.state.value}"
+    return "too soon after a failure" if now < container.ask_after_s else None
+
+
+def _bind(state: State, action: BindContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    if container.state is not ContainerState.LOCKED or not container.ours or container.instance is not None:
+        return "only a container that we hold Locked and that has no place is given one"
+    return startable(state, container, now) or _seat(state, container, action.instance, now)
+
+
+def _release(state: State, action: ReleaseContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    return "a process of it may run" if instance is not None and container.uuid in instance.processes else None
+
+
+def _forget(state: State, action: ForgetContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    if not container.state.final and not (container.state is ContainerState.QUEUED and container.priority < 1):
+        return "it is not over"
+    return _release(state, ReleaseContainer(uuid=action.uuid), now)
+
+
+# ------------------------------------------------------------------------------------------------------------------- cloud
+
+
+def creates_left(state: State) -> float:
+    """How many more instances may be asked for now, as far as numbers limit it."""
+    settings = state.settings
+    left = float("inf")
+    if settings.max_instances > 0:
+        left = settings.max_instances - len(state.instances)
+    if settings.max_concurrent_creates:
+        left = min(left, settings.max_concurrent_creates - sum(1 for i in state.instances.all() if i.creating))
+    return left
+
+
+def _create(state: State, action: CreateInstance, now: float) -> Reason:
+    known = state.instances.get(action.name)
+    if known is not None:
+        if not (known.create_unknown and not known.creating and state.settings.create_is_idempotent):
+            return "there is an instance of that name"
+    elif creates_left(state) < 1:
+        return "MaxInstances is reached"
+    if action.instance_type not in state.settings.instance_types:
+        return "there is no such instance type"
+    if state.cloud.listed_s < state.leadership.since_s:
+        return "the cloud has not been listed yet"
+    held = pacing.holdoff(state, "create", action.instance_type, now)
+    if held is not None:
+        return f"{held.kind.value}: {held.reason}"
+    return None if pacing.tokens(state, "create", now) >= 1 else "the rate of creates"
+
+
+def _poll_create(state: State, action: PollCreate, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    if instance is None or instance.operation is None:
+        return "no create is on its way"
+    return "it is being asked for" if instance.polling_create else None
+
+
+def _list(state: State, action: ListInstances, now: float) -> Reason:
+    if state.cloud.listing:
+        return "a list is on its way"
+    if pacing.holdoff(state, "list", None, now) is not None:
+        return "the cloud asked for a pause"
+    return None if pacing.tokens(state, "list", now) >= 1 else "the rate of lists"
+
+
+def guard(state: State, cause: DestroyCause, now: float) -> Reason:
+    """The destroy guard: when we would judge a good part of the fleet to be bad within ten minutes, it is rather us."""
+    if not cause.guarded:
+        return None
+    recent = sum(1 for at in state.cloud.guarded_destroys if at > now - GUARD_WINDOW_S)
+    most = max(5, len(state.instances) // 10)
+    return f"the destroy guard: {recent} instances were given up within ten minutes" if recent >= most else None
+
+
+def never_answered(state: State, instance: Instance) -> bool:
+    """Found running, and silent ever since while others answered."""
+    return (
+        instance.phase is Phase.UNKNOWN
+        and instance.processes_listed_s < state.leadership.since_s
+        and instance.silent_s >= state.settings.timeout_booting_s
+    )
+
+
+def _evidence(state: State, instance: Instance, cause: DestroyCause) -> Reason:
+    """Nothing may run there, but for the four exceptions."""
+    if cause in (DestroyCause.OPERATOR, DestroyCause.UNRESPONSIVE, DestroyCause.UNKILLABLE, DestroyCause.CREATE_FAILED):
+        return None
+    if instance.processes:
+        return "processes run there"
+    if cause is DestroyCause.BOOT_TIMEOUT and (instance.phase is Phase.BOOTING or never_answered(state, instance)):
+        return None
+    if instance.phase is Phase.BOOTING and instance.start_changed_s < instance.appeared_s:
+        return None if cause in (DestroyCause.DRAINED, DestroyCause.MAKE_ROOM) else "it boots"
+    return None if proved_empty(instance) else "it is not proved that nothing runs there"
+
+
+def _destroy(state: State, action: DestroyInstance, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    if instance is None or instance.id is None:
+        return "there is no such instance in the cloud"
+    if pacing.holdoff(state, "destroy", None, now) is not None or pacing.tokens(state, "destroy", now) < 1:
+        return "the cloud asked for a pause"
+    if instance.destroy is not None:
+        return "a destroy is on its way" if instance.destroy.in_flight else None
+    if not table.allowed(instance.phase, Phase.SHUTDOWN):
+        return f"it is {instance.phase.value}"
+    if action.cause is not DestroyCause.OPERATOR and instance.idle_behavior is IdleBehavior.HOLD:
+        return "it is on hold"
+    if action.cause in (DestroyCause.IDLE, DestroyCause.MAKE_ROOM, DestroyCause.DRAINED) and instance.bound:
+        return "containers are bound to it"
+    return _evidence(state, instance, action.cause) or guard(state, action.cause, now)
+
+
+def _save_tags(state: State, action: SaveTags, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    if instance is None or instance.id is None:
+        return "there is no such instance in the cloud"
+    if pacing.holdoff(state, "set_tags", None, now) is not None or pacing.tokens(state, "set_tags", now) < 1:
+        return "the cloud asked for a pause"
+    return "its tags are being saved" if instance.saving_tags else None
+
+
+def _condemn(state: State, action: CondemnInstance, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    return "there is no such instance" if instance is None else ("it is already" if instance.condemned else None)
+
+
+# --------------------------------------------------------------------------------------------------------------- processes
+
+
+def _probe(state: State, action: ProbeInstance, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    if instance is None or instance.address is None:
+        return "it has no address"
+    if instance.probing:
+        return "a probe is on its way"
+    return None if pacing.tokens(state, "probe", now) >= 1 else "the rate of probes"
+
+
+def might_run(instance: Instance, container: Container) -> bool:
+    """Whether an instance that has not listed its processes in this term might run this container."""
+    address = container.gateway_address.rsplit(":", 1)[0].strip("[]")
+    host = (instance.address or "").rsplit(":", 1)[0].strip("[]")
+    return not address or not host or address == host
+
+
+def elsewhere(state: State, container: Container, now: float) -> Reason:
+    """A container that we did not lock in this term may have been started by somebody before us: why it may run somewhere."""
+    if container.locked_here:
+        return None
+    if now < state.leadership.since_s + state.leadership.quiet_s:
+        return "a start of an earlier dispatcher may still take effect"
+    if state.cloud.listed_s < state.leadership.since_s:
+        return "the cloud has not been listed yet"
+    silent = next((i for i in state.instances.all() if unlisted(state, i) and might_run(i, container)), None)
+    return f"{silent.name} has not said yet whether it runs it" if silent is not None else None
+
+
+def unlisted(state: State, instance: Instance) -> bool:
+    """Whether this instance has not listed its processes in this term, though it may have some."""
+    if instance.processes_listed_s >= state.leadership.since_s:
+        return False
+    return instance.phase in (Phase.UNKNOWN, Phase.READY, Phase.SHUTDOWN)
+
+
+def _start(state: State, action: StartContainer, now: float) -> Reason:
+    container = _writable(state, action.uuid)
+    if isinstance(container, str):
+        return container
+    if container.state is not ContainerState.LOCKED or not container.ours:
+        return f"it is not Locked by us but {container.state.value}"
+    instance = state.instances.get(action.instance)
+    if instance is None or instance.phase is not Phase.READY:
+        return "its instance is not ready"
+    if container.instance not in (None, action.instance) or action.uuid in instance.processes:
+        return "a process of it may run"
+    return (
+        accepts_work(state, instance, now)
+        or startable(state, container, now)
+        or _seat(state, container, action.instance, now)
+        or elsewhere(state, container, now)
+    )
+
+
+def _kill(state: State, action: KillProcess, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    process = instance.processes.get(action.uuid) if instance is not None else None
+    if process is None or process.phase is ProcessPhase.ENDED:
+        return "there is no such process"
+    if process.phase is ProcessPhase.STARTING:
+        return "its start is on its way"
+    return "a kill is on its way" if process.kill is not None and process.kill.sending else None
+
+
+RULES: dict[type[Action], Callable[[State, Any, float], Reason]] = {
+    PollQueue: _poll,
+    ReadContainers: _read,
+    LockContainer: _lock,
+    UnlockContainer: _unlock,
+    CancelContainer: _cancel,
+    BindContainer: _bind,
+    ReleaseContainer: _release,
+    ForgetContainer: _forget,
+    CreateInstance: _create,
+    PollCreate: _poll_create,
+    ListInstances: _list,
+    DestroyInstance: _destroy,
+    SaveTags: _save_tags,
+    CondemnInstance: _condemn,
+    ProbeInstance: _probe,
+    StartContainer: _start,
+    KillProcess: _kill,
+}
+
+
+def legal(state: State, action: Action, now: float) -> Reason:
+    """Why this action may not begin now, or None when it may."""
+    if not state.leadership.leading:
+        return "another dispatcher leads"
+    return RULES[type(action)](state, action, now)

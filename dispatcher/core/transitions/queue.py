@@ -1,0 +1,338 @@
+"""What the queue service told us, and what we asked of it.
+
+A record never overrides a state that one of our own writes changed at or after the moment the record was asked for; its
+priority and address are taken whenever it is the newest. Any answer to a write but 200 makes a read of that uuid due, and the
+record decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from dispatcher.core import sizing
+from dispatcher.core.messages import (
+    BindContainer,
+    CancelContainer,
+    ContainersObserved,
+    ContainersRead,
+    ContainersReadFailed,
+    ContainerWriteFailed,
+    ContainerWritten,
+    ForgetContainer,
+    LockContainer,
+    PollQueue,
+    QueueHinted,
+    QueueIdentified,
+    QueuePolled,
+    QueuePollFailed,
+    ReadContainers,
+    ReleaseContainer,
+    UnlockContainer,
+)
+from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
+from dispatcher.core.transitions.changes import bind, put_container, release, resize
+
+LOCK_WINDOW = 16  # locks in flight at most
+RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0
+ATTEMPT_FIRST_S, ATTEMPT_LONGEST_S = 1.0, 60.0
+
+_HOLDING = (ContainerState.LOCKED, ContainerState.RUNNING)
+
+
+def growing(first_s: float, longest_s: float, strikes: int) -> float:
+    """The pause after this many failures in a row: doubled each time, and bounded."""
+    return float(min(longest_s, first_s * 2.0 ** min(max(0, strikes - 1), 16)))
+
+
+# ---------------------------------------------------------------------------------------------------------- observations
+
+
+def _fresh(record: ContainerRecord, began_s: float, now: float) -> Container:
+    return Container(
+        uuid=record.uuid, state=record.state, priority=record.priority, created_at=record.created_at, first_seen_s=now,
+        observed_s=began_s, read_due=record.requirements is None,
+    )  # fmt: skip
+
+
+def _wanted(state: State, record: ContainerRecord) -> bool:
+    """Whether a container that we do not hold concerns us: it waits, it is ours, or it runs on an instance of ours."""
+    if record.uuid in state.strays:
+        return True
+    if record.state is ContainerState.QUEUED:
+        return record.priority > 0
+    return record.state in _HOLDING and record.locked_by_uuid == state.queue.token_uuid
+
+
+def _runnable_since(container: Container, now: float) -> float | None:
+    if container.priority <= 0 or container.state.final:
+        return None
+    return container.runnable_since_s if container.runnable_since_s is not None else now
+
+
+def _take_state(container: Container, record: ContainerRecord, token_uuid: str) -> Container:
+    """The state part of a record. Back in Queued, an earlier attempt is history."""
+    ours = record.state in _HOLDING and record.locked_by_uuid == token_uuid
+    container = replace(container, state=record.state, ours=ours)
+    if record.lock_count is not None:
+        container = replace(container, lock_count=record.lock_count)
+    if record.state is ContainerState.QUEUED:
+        container = replace(container, locked_here=False)
+        if container.exited_s is not None and container.observed_s > container.exited_s:
+            container = replace(container, exited_s=None, exit_note="", lost="")
+    return container
+
+
+def _take_requirements(state: State, container: Container, wanted: Requirements, memo: dict[Requirements, Fit]) -> Container:
+    if container.requirements == wanted and container.fit is not None:
+        return container
+    if wanted not in memo:
+        memo[wanted] = sizing.fit(wanted, state.settings)
+    return replace(container, requirements=wanted, fit=memo[wanted])
+
+
+def _observe_record(
+    state: State, record: ContainerRecord, began_s: float, now: float, memo: dict[Requirements, Fit]
+) -> Container | None:
+    """The container after this record, or None when it does not concern us."""
+    held = state.containers.get(record.uuid)
+    if held is None:
+        if not _wanted(state, record):
+            return None
+        held = _fresh(record, began_s, now)
+    elif began_s < held.observed_s:
+        return held
+    container = replace(
+        held, priority=record.priority, gateway_address=record.gateway_address or held.gateway_address, observed_s=began_s
+    )
+    if container.writing is None and began_s > container.state_changed_s:
+        container = _take_state(container, record, state.queue.token_uuid)
+    if record.requirements is not None:
+        container = _take_requirements(state, container, record.requirements, memo)
+    return replace(container, runnable_since_s=_runnable_since(container, now))
+
+
+def _seat(state: State, container: Container) -> State:
+    """Put the container down; a process of it that runs somewhere as a stray becomes its binding."""
+    stray = state.strays.get(container.uuid)
+    if stray is not None and container.instance is None:
+        return bind(state, container, stray)
+    held = state.containers.get(container.uuid)
+    if held is not None and held.fit is not container.fit:
+        return resize(state, container)
+    return put_container(state, container)
+
+
+def _observe_records(state: State, records: Iterable[ContainerRecord], began_s: float, now: float) -> State:
+    memo: dict[Requirements, Fit] = {}
+    for record in records:
+        container = _observe_record(state, record, began_s, now, memo)
+        if container is not None and container is not state.containers.get(record.uuid):
+            state = _seat(state, container)
+    return state
+
+
+def identified(state: State, event: QueueIdentified, now: float) -> State:
+    return replace(state, queue=replace(state.queue, token_uuid=event.token_uuid))
+
+
+def observed(state: State, event: ContainersObserved, now: float) -> State:
+    before = state.containers
+    state = _observe_records(state, event.records, event.began_s, now)
+    return state if state.containers is before else replace(state, queue=replace(state.queue, changed_s=now))
+
+
+def polled(state: State, event: QueuePolled, now: float) -> State:
+    """A container that is missing from a poll is asked for by uuid: only the empty answer to that drops it."""
+    queue = replace(
+        state.queue, polling=False, polled_s=event.began_s, poll_ended_s=now, failures=0, error="",
+        rejected=type(state.queue.rejected)(event.rejected.items()),
+    )  # fmt: skip
+    state = replace(state, queue=queue)
+    for uuid in event.absent:
+        container = state.containers.get(uuid)
+        if container is None or container.writing is not None or container.state.final:
+            continue
+        if max(container.observed_s, container.state_changed_s) < event.began_s:
+            state = put_container(state, replace(container, read_due=True))
+    return state
+
+
+def poll_failed(state: State, event: QueuePollFailed, now: float) -> State:
+    failures = state.queue.failures + 1
+    queue = replace(state.queue, polling=False, poll_ended_s=now, failures=failures, error=event.failure.text)
+    return replace(state, queue=queue)
+
+
+def hinted(state: State, event: QueueHinted, now: float) -> State:
+    return replace(state, queue=replace(state.queue, hinted_s=now))
+
+
+def read(state: State, event: ContainersRead, now: float) -> State:
+    for uuid in event.asked:
+        container = state.containers.get(uuid)
+        if container is not None:
+            state = put_container(state, replace(container, reading=False, read_due=False, read_failures=0))
+    state = _observe_records(state, event.records, event.began_s, now)
+    found = {record.uuid for record in event.records} | set(event.rejected)
+    for uuid in event.asked:
+        if uuid not in found:
+            state = _absent(state, uuid, event.began_s)
+        elif uuid in event.rejected:
+            state = _set_aside(state, uuid, event.rejected[uuid], now)
+    return state
+
+
+def _set_aside(state: State, uuid: str, reason: str, now: float) -> State:
+    """A record that cannot be understood waits, with its reason, and stops no other."""
+    queue = replace(state.queue, rejected=state.queue.rejected.set(uuid, reason))
+    container = state.containers.get(uuid)
+    if container is not None:
+        state = put_container(state, replace(container, read_due=True, ask_after_s=now + RETRY_LONGEST_S))
+    return replace(state, queue=queue)
+
+
+def _absent(state: State, uuid: str, began_s: float) -> State:
+    """The queue service knows no such container: a process of it is an orphan, and nothing else is left of it."""
+    container = state.containers.get(uuid)
+    if container is not None:
+        if container.writing is not None or container.state_changed_s >= began_s or container.observed_s > began_s:
+            return state
+        name = container.instance
+        state = release(state, container)
+        state = replace(state, containers=state.containers.without(uuid))
+        if name is not None and uuid in state.instances[name].processes:
+            state = replace(state, strays=state.strays.set(uuid, name))
+    name = state.strays.get(uuid)
+    if name is None:
+        return state
+    instance = state.instances[name]
+    orphan = replace(instance.processes[uuid], orphan=True)
+    marked = replace(instance, processes={**instance.processes, uuid: orphan})
+    return replace(state, instances=state.instances.set(name, marked))
+
+
+def read_failed(state: State, event: ContainersReadFailed, now: float) -> State:
+    for uuid in event.asked:
+        container = state.containers.get(uuid)
+        if container is not None:
+            failures = container.read_failures + 1
+            later = now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)
+            state = put_container(state, replace(container, reading=False, read_failures=failures, ask_after_s=later))
+    return replace(state, queue=replace(state.queue, error=event.failure.text))
+
+
+# ------------------------------------------------------------------------------------------------------------------ writes
+
+
+def _lock_ended(state: State, *, overloaded: bool, succeeded: bool, now: float) -> State:
+    """503 on a lock is the server's brake: fewer locks at once, after a pause. Each success widens the window by one."""
+    queue = replace(state.queue, locks_in_flight=max(0, state.queue.locks_in_flight - 1))
+    if succeeded:
+        queue = replace(queue, lock_window=min(LOCK_WINDOW, queue.lock_window + 1), lock_strikes=0)
+    elif overloaded:
+        strikes = queue.lock_strikes + 1
+        queue = replace(
+            queue, lock_strikes=strikes, lock_window=max(1, queue.lock_window // 2), overloaded_s=now,
+            locks_held_until_s=now + growing(1.0, 30.0, strikes),
+        )  # fmt: skip
+    return replace(state, queue=queue)
+
+
+def written(state: State, event: ContainerWritten, now: float) -> State:
+    if event.write is QueueWrite.LOCK:
+        state = _lock_ended(state, overloaded=False, succeeded=True, now=now)
+    container = state.containers.get(event.uuid)
+    if container is None:
+        return state
+    held = replace(container, writing=None, state_changed_s=now, write_failures=0, priority=event.record.priority)
+    after = _take_state(held, event.record, state.queue.token_uuid)
+    if event.write is QueueWrite.LOCK:
+        after = replace(after, lock_count=container.lock_count + 1, locked_here=True)
+    if event.write is QueueWrite.UNLOCK:
+        after = _attempt_failed(after, container, now)
+    after = replace(after, runnable_since_s=_runnable_since(after, now))
+    if after.state is ContainerState.LOCKED:
+        return put_container(state, after)
+    return release(put_container(state, after), after) if _free(state, after) else put_container(state, after)
+
+
+def _free(state: State, container: Container) -> bool:
+    """Whether no process of the container is known on the instance to which it is bound."""
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    return instance is not None and container.uuid not in instance.processes
+
+
+def _attempt_failed(after: Container, before: Container, now: float) -> Container:
+    """An unlock after an exit spent an attempt: the next one waits, longer each time."""
+    if before.exited_s is None:
+        return replace(after, exited_s=None, exit_note="", lost="")
+    failed = before.failed_attempts + 1
+    later = now + growing(ATTEMPT_FIRST_S, ATTEMPT_LONGEST_S, failed)
+    return replace(after, exited_s=None, lost="", failed_attempts=failed, not_before_s=later)
+
+
+def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State:
+    """The outcome is not known, or it was refused: the record decides."""
+    if event.write is QueueWrite.LOCK:
+        state = _lock_ended(state, overloaded=event.failure.overloaded, succeeded=False, now=now)
+    container = state.containers.get(event.uuid)
+    if container is None:
+        return state
+    failures = container.write_failures + 1
+    container = replace(
+        container, writing=None, state_changed_s=now, read_due=True, write_failures=failures,
+        not_before_s=max(container.not_before_s, now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)),
+        ask_after_s=now + growing(0.2, RETRY_LONGEST_S, failures),
+    )  # fmt: skip
+    state = put_container(state, container)
+    return release(state, container) if event.write is QueueWrite.LOCK else state
+
+
+# ------------------------------------------------------------------------------------------------------------------ intents
+
+
+def begin_poll(state: State, action: PollQueue, now: float) -> State:
+    return replace(state, queue=replace(state.queue, polling=True, hinted_s=NEVER))
+
+
+def begin_read(state: State, action: ReadContainers, now: float) -> State:
+    for uuid in action.uuids:
+        container = state.containers.get(uuid)
+        if container is not None:
+            state = put_container(state, replace(container, reading=True))
+    return state
+
+
+def _begin_write(state: State, uuid: str, write: QueueWrite, now: float) -> State:
+    return put_container(state, replace(state.containers[uuid], writing=write, state_changed_s=now))
+
+
+def begin_lock(state: State, action: LockContainer, now: float) -> State:
+    state = _begin_write(state, action.uuid, QueueWrite.LOCK, now)
+    state = replace(state, queue=replace(state.queue, locks_in_flight=state.queue.locks_in_flight + 1))
+    container = replace(state.containers[action.uuid], locked_here=True)
+    return bind(state, container, action.instance)
+
+
+def begin_unlock(state: State, action: UnlockContainer, now: float) -> State:
+    return _begin_write(state, action.uuid, QueueWrite.UNLOCK, now)
+
+
+def begin_cancel(state: State, action: CancelContainer, now: float) -> State:
+    return _begin_write(state, action.uuid, QueueWrite.CANCEL, now)
+
+
+def begin_bind(state: State, action: BindContainer, now: float) -> State:
+    return bind(state, state.containers[action.uuid], action.instance)
+
+
+def begin_release(state: State, action: ReleaseContainer, now: float) -> State:
+    state = release(state, state.containers[action.uuid])
+    free = replace(state.containers[action.uuid], exited_s=None, exit_note="", lost="")
+    return put_container(state, free)
+
+
+def begin_forget(state: State, action: ForgetContainer, now: float) -> State:
+    state = release(state, state.containers[action.uuid])
+    return replace(state, containers=state.containers.without(action.uuid))
