@@ -1,0 +1,210 @@
+"""The driver behind error translation: found by entry point, called, its answers checked, its errors turned into data.
+
+A driver may be written by anybody. Whatever it answers or raises, nothing leaves here but values of the contract that belong to
+our InstanceSetID, or ``CloudCallFailed``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from dispatcher.core.messages import CloudCallFailed, CloudFailure
+from dispatcher.core.model import HoldoffKind
+from dispatcher.driver import (
+    Call,
+    Capabilities,
+    CloudError,
+    Created,
+    CreateRequest,
+    Denied,
+    Driver,
+    DriverSettings,
+    HostKey,
+    InstanceType,
+    Leftover,
+    Listing,
+    Misconfigured,
+    NoCapacity,
+    QuotaReached,
+    RateLimited,
+    Scope,
+)
+from dispatcher.edge.cloud_answers import (
+    BadAnswer,
+    checked_capabilities,
+    checked_created,
+    checked_host_keys,
+    checked_listing,
+)
+from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, choose, find_entries, load
+
+MAX_TEXT = 1000  # characters of an error that are kept
+
+Answer = TypeVar("Answer")
+
+_KINDS: dict[type[CloudError], HoldoffKind] = {
+    RateLimited: HoldoffKind.RATE,
+    QuotaReached: HoldoffKind.QUOTA,
+    NoCapacity: HoldoffKind.CAPACITY,
+    Denied: HoldoffKind.DENIED,
+    Misconfigured: HoldoffKind.ERROR,
+}
+
+
+def open_driver(
+    name: str,
+    settings: DriverSettings,
+    *,
+    wall: Callable[[], float],
+    entries: tuple[Entry, ...] | None = None,
+) -> Cloud:
+    """Load and open the driver called ``name`` (the ``Driver`` key); no other is loaded. ``wall``: Unix seconds, to translate
+    dates that a cloud names. Raises UnusableDriver, whose text names the place and the mend."""
+    entry = choose(name, find_entries() if entries is None else entries)
+    try:
+        driver = load(entry)(settings)
+    except UnusableDriver:
+        raise
+    except Misconfigured as error:
+        raise UnusableDriver(str(error), path=error.path) from error
+    except Exception as error:
+        settings.log.exception("driver %s (%s) failed to open", entry.name, entry.target)
+        raise UnusableDriver(f"{type(error).__name__} in its open(); the log has the details") from error
+    missing = [call for call in ("create", "list", "destroy", "set_tags") if not callable(getattr(driver, call, None))]
+    if missing:
+        raise UnusableDriver(f"{entry.target} made a driver without {', '.join(missing)}; every driver has the four calls")
+    return Cloud(driver, settings, wall=wall)
+
+
+class Cloud:
+    """A ``CloudPort``. Safe for many threads as far as the driver is."""
+
+    def __init__(self, driver: Driver, settings: DriverSettings, *, wall: Callable[[], float]) -> None:
+        self._driver = driver
+        self._wall = wall
+        self._log = settings.log
+        self._set_key = f"{settings.tag_prefix}InstanceSetID"
+        self._set_id = settings.instance_set_id
+        self._warned: set[str] = set()
+        self.capabilities: Capabilities = checked_capabilities(driver, self._warn_once)
+
+    # -------------------------------------------------------------------------------------------------------- the calls
+
+    def create(self, request: CreateRequest, call: Call) -> Created:
+        return self._ask("create", call, lambda: checked_created(self._driver.create(request, call)), has_effect=True)
+
+    def list(self, call: Call) -> Listing:
+        """What belongs to us; what cannot be understood is left out and makes the list incomplete."""
+        listing = self._ask("list", call, lambda: checked_listing(self._driver.list(call), self._warn_once))
+        ours = tuple(instance for instance in listing.instances if instance.tags.get(self._set_key) == self._set_id)
+        return replace(listing, instances=ours)
+
+    def destroy(self, instance_id: str, call: Call) -> None:
+        self._ask("destroy", call, lambda: self._driver.destroy(instance_id, call), has_effect=True)
+
+    def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None:
+        self._ask("set_tags", call, lambda: self._driver.set_tags(instance_id, tags, call), has_effect=True)
+
+    def poll_create(self, operation: str, call: Call) -> bool:
+        """True when the create is done. A driver that declares no ``poll_create`` is done when it has accepted."""
+        if not self.capabilities.poll_create:
+            return True
+        return bool(self._ask("poll_create", call, lambda: self._optional("poll_create")(operation, call)))
+
+    def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
+        """The keys that the cloud vouches for; empty when it knows none (yet)."""
+        if not self.capabilities.host_keys:
+            return ()
+        return self._ask("host_keys", None, lambda: checked_host_keys(self._optional("host_keys")(instance_id)))
+
+    def delete_leftover(self, leftover: Leftover, call: Call) -> None:
+        if self.capabilities.delete_leftover:
+            self._ask("delete_leftover", call, lambda: self._optional("delete_leftover")(leftover, call), has_effect=True)
+
+    def quota_group(self, instance_type: InstanceType) -> str:
+        """The group whose quota this type counts against; all types share the group without a name when the driver has none.
+        Never raises: where a quota bites is a hint."""
+        if not self.capabilities.quota_groups:
+            return ""
+        try:
+            group = self._ask("quota_group", None, lambda: self._optional("quota_group")(instance_type))
+        except CloudCallFailed as error:
+            self._warn_once(f"no quota group for {instance_type.name}: {error}")
+            return ""
+        return group if isinstance(group, str) else ""
+
+    # ------------------------------------------------------------------------------------------------------------- helpers
+
+    def _optional(self, method: str) -> Callable[..., object]:
+        """A method beyond the four; ``checked_capabilities`` made sure that it is there."""
+        found: Callable[..., object] = getattr(self._driver, method)
+        return found
+
+    def _ask(self, name: str, call: Call | None, act: Callable[[], Answer], *, has_effect: bool = False) -> Answer:
+        """Do it; raises CloudCallFailed for whatever goes wrong."""
+        try:
+            return act()
+        except CloudError as error:
+            raise CloudCallFailed(failure_of(error, self._wall)) from error
+        except BadAnswer as error:
+            self._log.error("the driver answered %s badly: %s", name, error)
+            text = _tidy_text(f"{name}: bad answer of the driver: {error}")
+            raise CloudCallFailed(CloudFailure(text=text, outcome_unknown=has_effect)) from error
+        except Exception as error:
+            self._log.exception("bug in the driver: %s raised %s", name, type(error).__name__)
+            text = _tidy_text(f"{name}: bug in the driver: {type(error).__name__}: {error}")
+            raise CloudCallFailed(CloudFailure(text=text, outcome_unknown=has_effect)) from error
+        finally:
+            if call is not None:
+                _tidy_report(call)
+
+    def _warn_once(self, text: str) -> None:
+        """A list comes every few seconds: the same complaint is written once."""
+        if text not in self._warned and len(self._warned) < MAX_TEXT:
+            self._warned.add(text)
+            self._log.warning("driver: %s", text)
+
+
+# ---------------------------------------------------------------------------------------------------------- translation
+
+
+def failure_of(error: CloudError, wall: Callable[[], float]) -> CloudFailure:
+    """An exception of the contract as data."""
+    return CloudFailure(
+        text=_tidy_text(str(error) or type(error).__name__),
+        kind=next((kind for known, kind in _KINDS.items() if isinstance(error, known)), HoldoffKind.ERROR),
+        scope=Scope(error.scope),
+        retry_after_s=_retry_after_s(error, wall) if isinstance(error, RateLimited) else None,
+        outcome_unknown=error.outcome_unknown,
+    )
+
+
+def _retry_after_s(error: RateLimited, wall: Callable[[], float]) -> float | None:
+    """Seconds from now, however the driver put it."""
+    if _is_number(error.retry_after_s):
+        return max(0.0, float(error.retry_after_s or 0.0))
+    if _is_number(error.retry_at):
+        return max(0.0, float(error.retry_at or 0.0) - wall())
+    return None
+
+
+def _tidy_text(text: str) -> str:
+    """One line, bounded, without control characters: it goes to logs and pages."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    return line if len(line) <= MAX_TEXT else f"{line[:MAX_TEXT]}…"
+
+
+def _tidy_report(call: Call) -> None:
+    """What a driver wrote into the call must be numbers before the core paces itself by them."""
+    for name in ("calls_remaining", "retry_after_s", "limit", "usage"):
+        if not _is_number(getattr(call, name)):
+            setattr(call, name, None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+

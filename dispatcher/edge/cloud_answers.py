@@ -1,0 +1,199 @@
+"""Checks the shape of what a driver answers and declares. Pure: values in, values or ``BadAnswer`` out.
+
+What can be used is used; what cannot is left out with a warning. A list from which something was left out proves no absence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dispatcher.driver import (
+    Capabilities,
+    CloudError,
+    Created,
+    HostKey,
+    Instance,
+    Leftover,
+    Listing,
+    Presence,
+    RateLimits,
+)
+
+Warn = Callable[[str], None]
+
+_ADDRESS = re.compile(r"(?:[^\s:\[\]/]+|\[[0-9A-Fa-f:.%\w]+\])(?::\d{1,5})?|[0-9A-Fa-f:.]+(?:%\w+)?")
+
+_METHODS = {
+    "poll_create": "poll_create",
+    "host_keys": "host_keys",
+    "delete_leftover": "delete_leftover",
+    "quota_groups": "quota_group",
+}
+
+
+class BadAnswer(Exception):
+    """The answer has not the shape that the contract promises."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- answers
+
+
+def checked_created(answer: object) -> Created:
+    if not isinstance(answer, Created):
+        raise BadAnswer(f"create must return Created, not {_kind(answer)}")
+    if not _is_text(answer.id):
+        raise BadAnswer(f"Created.id must be a text that is not empty, not {answer.id!r}")
+    if answer.operation is not None and not _is_text(answer.operation):
+        raise BadAnswer(f"Created.operation must be a text or None, not {_kind(answer.operation)}")
+    return answer
+
+
+def checked_listing(answer: object, warn: Warn) -> Listing:
+    """The listing with what could be understood of it."""
+    if not isinstance(answer, Listing):
+        raise BadAnswer(f"list must return Listing, not {_kind(answer)}")
+    if not isinstance(answer.complete, bool):
+        raise BadAnswer(f"Listing.complete must be True or False, not {_kind(answer.complete)}")
+    given = _as_tuple(answer.instances, "Listing.instances")
+    understood = [checked_instance(instance, warn) for instance in given]
+    instances = {instance.id: instance for instance in reversed(understood) if instance is not None}
+    if len(instances) < len([instance for instance in understood if instance is not None]):
+        warn("list: an instance id is listed twice; the first is taken")
+    leftovers = _as_tuple(answer.leftovers, "Listing.leftovers")
+    return Listing(
+        instances=tuple(reversed(instances.values())),
+        leftovers=tuple(leftover for leftover in leftovers if isinstance(leftover, Leftover) and _is_text(leftover.id)),
+        complete=answer.complete and None not in understood,
+    )
+
+
+def checked_instance(instance: object, warn: Warn) -> Instance | None:
+    """None when nobody can say which instance it is or whose."""
+    if not isinstance(instance, Instance):
+        warn(f"list: an instance must be an Instance, not {_kind(instance)}; it is left out")
+        return None
+    if not _is_text(instance.id):
+        warn(f"list: Instance.id must be a text that is not empty, not {instance.id!r}; it is left out")
+        return None
+    if not _are_tags(instance.tags):
+        warn(f"list: the tags of {instance.id} must map texts to texts; it is left out")
+        return None
+    return _mended(instance, warn)
+
+
+def _mended(instance: Instance, warn: Warn) -> Instance:
+    """Replace what is wrong about an instance that we know to be there by "not known"."""
+    changes: dict[str, Any] = {}
+    if not _is_text(instance.name):
+        changes["name"] = instance.id
+    if instance.address is not None and not is_address(instance.address):
+        warn(f"list: address {instance.address!r} of {instance.id} is not host, host:port or [v6]:port")
+        changes["address"] = None
+    if instance.failure is not None and not isinstance(instance.failure, CloudError):
+        changes["failure"] = CloudError(str(instance.failure))
+    if not isinstance(instance.state, Presence):
+        changes["state"] = _presence(instance.state, instance.id, warn)
+    if not _is_text(instance.user):
+        changes["user"] = "root"
+    if not isinstance(instance.provider_type, str):
+        changes["provider_type"] = str(instance.provider_type)
+    return replace(instance, **changes) if changes else instance
+
+
+def _presence(state: object, instance_id: str, warn: Warn) -> Presence:
+    try:
+        return Presence(str(state))
+    except ValueError:
+        warn(f"list: state {state!r} of {instance_id} is none of {', '.join(Presence)}; taken for present")
+        return Presence.PRESENT
+
+
+def is_address(address: object) -> bool:
+    """``host``, ``host:port``, ``[v6]:port`` or a bare v6 address."""
+    return isinstance(address, str) and _ADDRESS.fullmatch(address) is not None
+
+
+def checked_host_keys(answer: object) -> tuple[HostKey, ...]:
+    keys = _as_tuple(answer, "the answer of host_keys")
+    for key in keys:
+        if not isinstance(key, HostKey) or not _is_text(key.type) or not _is_text(key.base64):
+            raise BadAnswer(f"host_keys must return HostKey values, not {_kind(key)}")
+    return keys
+
+
+# ----------------------------------------------------------------------------------------------------------- capabilities
+
+
+def checked_capabilities(driver: object, warn: Warn) -> Capabilities:
+    """What a driver declares: a Capabilities, a mapping of names to values, an iterable of names, or nothing."""
+    declared = getattr(driver, "capabilities", None)
+    if declared is None:
+        return Capabilities()
+    values = _declared_values(declared, warn)
+    known = {field.name: field.default for field in dataclasses.fields(Capabilities)}
+    for name in [name for name in values if name not in known]:
+        warn(f"capability {name!r} is not known (known: {', '.join(known)}); it is ignored")
+    good = {name: value for name, value in values.items() if name in known and _is_good(name, value, warn)}
+    for name in [name for name, method in _METHODS.items() if good.get(name) and not callable(getattr(driver, method, None))]:
+        warn(f"capability {name!r} is declared and there is no method {_METHODS[name]}; it is ignored")
+        del good[name]
+    return Capabilities(**good)
+
+
+def _declared_values(declared: object, warn: Warn) -> dict[str, Any]:
+    if isinstance(declared, Capabilities):
+        return {field.name: getattr(declared, field.name) for field in dataclasses.fields(declared)}
+    if isinstance(declared, Mapping):
+        return {str(name): _limits(value) if name == "limits" else value for name, value in declared.items()}
+    if isinstance(declared, str):
+        return {declared: True}
+    if isinstance(declared, Iterable):
+        return {str(name): True for name in declared}
+    warn(f"capabilities must be Capabilities, a mapping or names, not {_kind(declared)}; none are used")
+    return {}
+
+
+def _limits(value: object) -> object:
+    known = {field.name for field in dataclasses.fields(RateLimits)}
+    if isinstance(value, Mapping) and set(value) <= known:
+        return RateLimits(**value)
+    return value
+
+
+def _is_good(name: str, value: object, warn: Warn) -> bool:
+    """Whether a declared value is of the right kind; if not, the default holds."""
+    if name == "limits":
+        good = isinstance(value, RateLimits)
+    elif name == "list_lag_s":
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    else:
+        good = isinstance(value, bool)
+    if not good:
+        warn(f"capability {name!r} cannot be {value!r}; the default is used")
+    return good
+
+
+# ---------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _are_tags(tags: object) -> bool:
+    return isinstance(tags, Mapping) and all(isinstance(text, str) for pair in tags.items() for text in pair)
+
+
+def _as_tuple(values: object, what: str) -> tuple[Any, ...]:
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise BadAnswer(f"{what} must be a tuple, not {_kind(values)}")
+    return tuple(values)
