@@ -118,6 +118,8 @@ def probe_due_s(state: State, instance: Instance, now: float) -> float:
     """When this instance is to be probed next; never while it is being probed, has no address or is going."""
     if instance.probing or instance.address is None or instance.phase in (Phase.CREATING, Phase.SHUTDOWN):
         return math.inf
+    if instance.processes_listed_s < state.leadership.since_s and instance.probed_s < state.leadership.since_s:
+        return now  # not heard of in this term
     if instance.probe_due:
         return instance.probed_s + min(0.05 * instance.probe_failures, PROBE_BOOTING_S)
     uncertain = any(p.phase is not ProcessPhase.RUNNING or p.kill is not None for p in instance.processes.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dispatcher.core import pacing
-from dispatcher.core.messages import Action, CreateInstance, DestroyInstance, PollCreate, SaveTags
+from dispatcher.core.messages import Action, CreateInstance, DestroyInstance, PollCreate, RemoveInstance, SaveTags
 from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
 from dispatcher.core.reconcile import given_up
 from dispatcher.core.transitions.cloud import tags_differ
@@ -31,6 +31,8 @@ def plan(state: State, now: float) -> list[Action]:
 
 
 def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
+    if instance.misses:
+        yield RemoveInstance(name=instance.name)
     if instance.operation is not None and now >= instance.operation_polled_s + POLL_CREATE_S:
         yield PollCreate(name=instance.name)
     if instance.create_unknown and now >= instance.create_changed_s + CREATE_AGAIN_S:

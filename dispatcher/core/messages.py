@@ -154,11 +154,18 @@ class ContainersObserved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueuePolled(Event):
-    """A complete poll ended. ``absent``: containers that we hold and it did not show; ``rejected``: uuid → why not understood."""
+class ContainersAbsent(Event):
+    """Containers that we hold and that a complete poll did not show, in slices."""
 
     began_s: float
-    absent: tuple[str, ...] = ()
+    uuids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolled(Event):
+    """A complete poll ended. ``rejected``: uuid → why its record was not understood."""
+
+    began_s: float
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -238,12 +245,17 @@ class InstancesListed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListEnded(Event):
-    """A list ended. ``missing``: instances that we hold, had an id for, and that it did not show."""
+class InstancesMissed(Event):
+    """Instances that we hold and that a complete list did not show, in slices."""
 
     began_s: float
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEnded(Event):
+    began_s: float
     complete: bool
-    missing: tuple[str, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
 
 
@@ -447,6 +459,13 @@ class DestroyInstance(Action):
     name: str
     cause: DestroyCause
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveInstance(Action):
+    """Its absence is proved: forget it, and what it held is lost. No I/O."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

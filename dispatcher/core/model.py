@@ -123,7 +123,7 @@ class Container:
     state_changed_s: float = NEVER  # stamp of our last write of its queue state
     writing: QueueWrite | None = None  # a write is on its way
     ours: bool = False  # Locked or Running under our token
-    locked_here: bool = False  # locked by this process in this term: nobody else can have started it
+    locked_term: int = 0  # the term in which we locked it: in that term nobody else can have started it
     read_due: bool = False  # its record has to be asked for by uuid
     reading: bool = False
 

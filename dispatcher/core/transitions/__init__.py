@@ -23,6 +23,7 @@ Change = Callable[[State, Any, float], State]
 OBSERVERS: dict[type[m.Event], Change] = {
     m.QueueIdentified: queue.identified,
     m.ContainersObserved: queue.observed,
+    m.ContainersAbsent: queue.absent,
     m.QueuePolled: queue.polled,
     m.QueuePollFailed: queue.poll_failed,
     m.QueueHinted: queue.hinted,
@@ -34,6 +35,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.CreateFailed: cloud.create_failed,
     m.CreatePolled: cloud.create_polled,
     m.InstancesListed: cloud.listed,
+    m.InstancesMissed: cloud.missed,
     m.ListEnded: cloud.list_ended,
     m.ListFailed: cloud.list_failed,
     m.DestroyAccepted: cloud.destroy_accepted,
@@ -66,6 +68,7 @@ INTENTS: dict[type[m.Action], Change] = {
     m.PollCreate: cloud.begin_poll_create,
     m.ListInstances: cloud.begin_list,
     m.DestroyInstance: cloud.begin_destroy,
+    m.RemoveInstance: cloud.begin_remove,
     m.SaveTags: cloud.begin_save_tags,
     m.CondemnInstance: operators.begin_condemn,
     m.ProbeInstance: processes.begin_probe,
@@ -73,7 +76,7 @@ INTENTS: dict[type[m.Action], Change] = {
     m.KillProcess: processes.begin_kill,
 }
 
-WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance)
+WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance, m.RemoveInstance)
 """Actions that are done once they are recorded: nothing is to be performed."""
 
 

@@ -7,7 +7,7 @@ without any sign of life, or three times when a list would remove a good part of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dispatcher.core import pacing
@@ -21,10 +21,12 @@ from dispatcher.core.messages import (
     DestroyInstance,
     InstanceCreated,
     InstancesListed,
+    InstancesMissed,
     ListEnded,
     ListFailed,
     ListInstances,
     PollCreate,
+    RemoveInstance,
     SaveTags,
     TagsFailed,
     TagsSaved,
@@ -232,57 +234,31 @@ def _missed(instance: Instance, began_s: float) -> bool:
     return began_s > max(instance.create_changed_s, instance.listed_s, instance.reached_s)
 
 
-def _destroyed(instance: Instance, began_s: float) -> bool:
-    """Destroy was acknowledged, and a list that began later does not show it."""
-    done = instance.destroy.acknowledged_s if instance.destroy is not None else None
-    return done is not None and began_s > done
-
-
-def _proved(instance: Instance, lag_s: float, needed: int) -> bool:
-    misses = instance.misses
-    if len(misses) < needed or misses[-1] - misses[0] < lag_s:
-        return False
-    return needed < 3 or (instance.probe_failures > 0 and instance.probed_s > misses[0])
-
-
-def _count_misses(state: State, names: Iterable[str], began_s: float) -> State:
-    for name in names:
+def missed(state: State, event: InstancesMissed, now: float) -> State:
+    """A complete list was without these: whether that proves anything is judged when they are to be removed."""
+    for name in event.names:
         instance = state.instances.get(name)
-        if instance is not None and _missed(instance, began_s):
-            misses = (*instance.misses[-3:], began_s)
+        if instance is not None and _missed(instance, event.began_s):
+            misses = (*instance.misses[-3:], event.began_s)
             state = put_instance(state, replace(instance, misses=misses, probe_due=True))
-    return state
-
-
-def _needed_misses(state: State) -> int:
-    """Two in a row prove an absence; three when many that nobody is destroying would go at once."""
-    standing = [i for i in state.instances.all() if i.destroy is None]
-    going = sum(1 for i in standing if len(i.misses) >= 2)
-    return 3 if going > max(2, len(standing) // 5) else 2
+    return _list_by(state, now + max(LIST_SOON_S, state.settings.list_lag_s)) if event.names else state
 
 
 def list_ended(state: State, event: ListEnded, now: float) -> State:
     cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=0, error="")
-    if not event.complete:
-        return replace(state, cloud=cloud)
-    state = replace(state, cloud=replace(cloud, listed_s=event.began_s, leftovers=event.leftovers))
-    state = _count_misses(state, event.missing, event.began_s)
-    needed = _needed_misses(state)
-    for name in event.missing:
-        instance = state.instances.get(name)
-        if instance is None or event.began_s not in instance.misses:
-            continue
-        if _destroyed(instance, event.began_s):
-            state = remove_instance(state, name, _why_gone(instance), now)
-        elif _proved(instance, state.settings.list_lag_s, needed):
-            state = remove_instance(state, name, "it disappeared from the cloud", now)
-        else:
-            state = _list_by(state, now + max(LIST_SOON_S, state.settings.list_lag_s))
-    return state
+    if event.complete:
+        cloud = replace(cloud, listed_s=event.began_s, leftovers=event.leftovers)
+    return replace(state, cloud=cloud)
+
+
+def begin_remove(state: State, action: RemoveInstance, now: float) -> State:
+    return remove_instance(state, action.name, _why_gone(state.instances[action.name]), now)
 
 
 def _why_gone(instance: Instance) -> str:
-    return f"it was destroyed: {instance.destroy.reason}" if instance.destroy is not None else "it is gone"
+    if instance.destroy is not None:
+        return f"it was destroyed: {instance.destroy.reason}"
+    return "it was never created" if instance.id is None else "it disappeared from the cloud"
 
 
 def list_failed(state: State, event: ListFailed, now: float) -> State:

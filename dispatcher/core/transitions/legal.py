@@ -25,6 +25,7 @@ from dispatcher.core.messages import (
     ProbeInstance,
     ReadContainers,
     ReleaseContainer,
+    RemoveInstance,
     SaveTags,
     StartContainer,
     UnlockContainer,
@@ -108,9 +109,11 @@ def empty(instance: Instance) -> bool:
     return not instance.processes and not instance.bound
 
 
-def proved_empty(instance: Instance) -> bool:
-    """Nothing runs there, as a fact with a time: a list of processes that began after the last start, and shows none."""
-    return not instance.processes and instance.processes_listed_s > instance.start_changed_s
+def proved_empty(state: State, instance: Instance) -> bool:
+    """Nothing runs there, as a fact with a time: a list of processes of this term that began after the last start, and
+    shows none."""
+    listed_s = instance.processes_listed_s
+    return not instance.processes and listed_s > instance.start_changed_s and listed_s >= state.leadership.since_s
 
 
 # ------------------------------------------------------------------------------------------------------------------- queue
@@ -296,7 +299,7 @@ def _evidence(state: State, instance: Instance, cause: DestroyCause) -> Reason:
         return None
     if instance.phase is Phase.BOOTING and instance.start_changed_s < instance.appeared_s:
         return None if cause in (DestroyCause.DRAINED, DestroyCause.MAKE_ROOM) else "it boots"
-    return None if proved_empty(instance) else "it is not proved that nothing runs there"
+    return None if proved_empty(state, instance) else "it is not proved that nothing runs there"
 
 
 def _destroy(state: State, action: DestroyInstance, now: float) -> Reason:
@@ -314,6 +317,30 @@ def _destroy(state: State, action: DestroyInstance, now: float) -> Reason:
     if action.cause in (DestroyCause.IDLE, DestroyCause.MAKE_ROOM, DestroyCause.DRAINED) and instance.bound:
         return "containers are bound to it"
     return _evidence(state, instance, action.cause) or guard(state, action.cause, now)
+
+
+def _absence(state: State, instance: Instance) -> Reason:
+    """Absence is a proof: a list after an acknowledged destroy, two in a row, or three when many would go at once."""
+    misses = instance.misses
+    done_s = instance.destroy.acknowledged_s if instance.destroy is not None else None
+    if misses and done_s is not None and misses[-1] > done_s:
+        return None
+    if len(misses) < 2 or misses[-1] - misses[0] < state.settings.list_lag_s:
+        return "one list without it proves nothing"
+    standing = [i for i in state.instances.all() if i.destroy is None]
+    going = sum(1 for i in standing if len(i.misses) >= 2)
+    if instance.destroy is not None or going <= max(2, len(standing) // 5):
+        return None
+    if len(misses) >= 3 and instance.probe_failures > 0 and instance.probed_s > misses[0]:
+        return None
+    return f"{going} of {len(standing)} instances would go at once: a third list and a failing probe have to agree"
+
+
+def _remove(state: State, action: RemoveInstance, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    if instance is None or instance.creating:
+        return "there is no such instance, or it is just being created"
+    return _absence(state, instance)
 
 
 def _save_tags(state: State, action: SaveTags, now: float) -> Reason:
@@ -351,7 +378,7 @@ def might_run(instance: Instance, container: Container) -> bool:
 
 def elsewhere(state: State, container: Container, now: float) -> Reason:
     """A container that we did not lock in this term may have been started by somebody before us: why it may run somewhere."""
-    if container.locked_here:
+    if container.locked_term == state.leadership.term:
         return None
     if now < state.leadership.since_s + state.leadership.quiet_s:
         return "a start of an earlier dispatcher may still take effect"
@@ -410,6 +437,7 @@ RULES: dict[type[Action], Callable[[State, Any, float], Reason]] = {
     PollCreate: _poll_create,
     ListInstances: _list,
     DestroyInstance: _destroy,
+    RemoveInstance: _remove,
     SaveTags: _save_tags,
     CondemnInstance: _condemn,
     ProbeInstance: _probe,

@@ -14,7 +14,7 @@ from dispatcher.core.messages import (
     LeadershipLost,
     SettingsLoaded,
 )
-from dispatcher.core.model import NEVER, Container, ContainerState, Fit, Instance, OperatorNote, Requirements, State
+from dispatcher.core.model import NEVER, Fit, OperatorNote, Requirements, State
 from dispatcher.core.transitions.changes import put_container, put_instance, resize
 
 
@@ -48,27 +48,15 @@ def begin_condemn(state: State, action: CondemnInstance, now: float) -> State:
     return put_instance(state, replace(state.instances[action.name], condemned=action.reason))
 
 
-def _as_found(container: Container) -> Container:
-    """What an earlier term knew of a container, as a later one may trust it: it may have been started meanwhile."""
-    read_due = container.read_due or container.state is not ContainerState.QUEUED
-    return replace(container, locked_here=False, observed_s=NEVER, read_due=read_due)
-
-
-def _as_listed(instance: Instance) -> Instance:
-    """What an earlier term knew of an instance: its processes have to be listed again before they count."""
-    return replace(instance, processes_listed_s=NEVER, probe_due=True, misses=())
-
-
 def leadership_gained(state: State, event: LeadershipGained, now: float) -> State:
-    """A new term: everything that another dispatcher may have changed has to be seen again before we act on it."""
+    """A new term. What another dispatcher may have changed counts only when it was seen in this term: times before
+    ``since_s`` prove nothing, so that no instance and no container has to be touched here."""
     leadership = replace(
         state.leadership, leading=True, term=state.leadership.term + 1, since_s=now, quiet_s=event.quiet_s, holder=""
     )
     return replace(
         state,
         leadership=leadership,
-        containers=state.containers.update([(c.uuid, _as_found(c)) for c in state.containers.all()]),
-        instances=state.instances.update([(i.name, _as_listed(i)) for i in state.instances.all()]),
         queue=replace(state.queue, polled_s=NEVER),
         cloud=replace(state.cloud, listed_s=NEVER, list_due_s=now),
     )

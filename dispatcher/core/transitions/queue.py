@@ -14,6 +14,7 @@ from dispatcher.core import sizing
 from dispatcher.core.messages import (
     BindContainer,
     CancelContainer,
+    ContainersAbsent,
     ContainersObserved,
     ContainersRead,
     ContainersReadFailed,
@@ -77,7 +78,7 @@ def _take_state(container: Container, record: ContainerRecord, token_uuid: str) 
     if record.lock_count is not None:
         container = replace(container, lock_count=record.lock_count)
     if record.state is ContainerState.QUEUED:
-        container = replace(container, locked_here=False)
+        container = replace(container, locked_term=0)
         if container.exited_s is not None and container.observed_s > container.exited_s:
             container = replace(container, exited_s=None, exit_note="", lost="")
     return container
@@ -143,13 +144,16 @@ def observed(state: State, event: ContainersObserved, now: float) -> State:
 
 
 def polled(state: State, event: QueuePolled, now: float) -> State:
-    """A container that is missing from a poll is asked for by uuid: only the empty answer to that drops it."""
     queue = replace(
         state.queue, polling=False, polled_s=event.began_s, poll_ended_s=now, failures=0, error="",
         rejected=type(state.queue.rejected)(event.rejected.items()),
     )  # fmt: skip
-    state = replace(state, queue=queue)
-    for uuid in event.absent:
+    return replace(state, queue=queue)
+
+
+def absent(state: State, event: ContainersAbsent, now: float) -> State:
+    """A container that is missing from a poll is asked for by uuid: only the empty answer to that drops it."""
+    for uuid in event.uuids:
         container = state.containers.get(uuid)
         if container is None or container.writing is not None or container.state.final:
             continue
@@ -248,7 +252,7 @@ def written(state: State, event: ContainerWritten, now: float) -> State:
     held = replace(container, writing=None, state_changed_s=now, write_failures=0, priority=event.record.priority)
     after = _take_state(held, event.record, state.queue.token_uuid)
     if event.write is QueueWrite.LOCK:
-        after = replace(after, lock_count=container.lock_count + 1, locked_here=True)
+        after = replace(after, lock_count=container.lock_count + 1, locked_term=state.leadership.term)
     if event.write is QueueWrite.UNLOCK:
         after = _attempt_failed(after, container, now)
     after = replace(after, runnable_since_s=_runnable_since(after, now))
@@ -311,7 +315,7 @@ def _begin_write(state: State, uuid: str, write: QueueWrite, now: float) -> Stat
 def begin_lock(state: State, action: LockContainer, now: float) -> State:
     state = _begin_write(state, action.uuid, QueueWrite.LOCK, now)
     state = replace(state, queue=replace(state.queue, locks_in_flight=state.queue.locks_in_flight + 1))
-    container = replace(state.containers[action.uuid], locked_here=True)
+    container = replace(state.containers[action.uuid], locked_term=state.leadership.term)
     return bind(state, container, action.instance)
 
 

@@ -1,0 +1,99 @@
+"""A loop: plan on a snapshot, commit what is still legal, hand it to the lanes, rest, wait for its topics or its due time.
+
+``turn`` is the whole of it without the waiting, so that the simulation runs the very same code in virtual time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dispatcher.core.messages import Action
+from dispatcher.core.model import State
+from dispatcher.core.transitions import WITHOUT_EFFECT
+from dispatcher.runtime.ports import Clock
+from dispatcher.runtime.store import PlannerBug, Store
+
+Planner = Callable[[State, float], list[Action]]
+Due = Callable[[State, float], float]
+
+HEARTBEAT_S = 5.0  # a loop looks at least this often, so that its silence means that it hangs
+REST_S = 0.005
+AFTER_BUG_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSpec:
+    """A row of ``LOOPS``: who plans, what wakes it, and when it is next due."""
+
+    name: str
+    planners: tuple[Planner, ...]
+    topics: tuple[str, ...]
+    due: Due
+
+
+class Loop:
+    """One of the four named threads, or its equal in virtual time."""
+
+    def __init__(self, spec: LoopSpec, store: Store, clock: Clock, dispatch: Callable[[Action, int], None]) -> None:
+        self.spec = spec
+        self._store, self._clock, self._dispatch = store, clock, dispatch
+        self.beat_s = clock.monotonic()
+        self.turns = 0
+        self.bugs = 0
+        self.last_bug = ""
+        self.last_turn_s = 0.0
+
+    def turn(self) -> int:
+        """One round of every planner; how many actions were begun."""
+        self.beat_s = self._clock.monotonic()
+        self.turns += 1
+        begun = 0
+        for planner in self.spec.planners:
+            seen = self._store.snapshot()
+            begun += self.finish(seen, planner(seen, self._clock.monotonic()))
+        self.last_turn_s = self._clock.monotonic() - self.beat_s
+        return begun
+
+    def finish(self, seen: State, actions: Sequence[Action]) -> int:
+        """Commit a plan and hand on what was accepted."""
+        if not actions:
+            return 0
+        accepted = self._store.commit(actions, seen)
+        term = self._store.snapshot().leadership.term
+        for action in accepted:
+            if not isinstance(action, WITHOUT_EFFECT):
+                self._dispatch(action, term)
+        return len(accepted)
+
+    def due_s(self) -> float:
+        """When the clock alone wakes it, never later than the next heartbeat."""
+        now = self._clock.monotonic()
+        return min(self.spec.due(self._store.snapshot(), now), now + HEARTBEAT_S)
+
+    def run(self, stop: threading.Event) -> None:
+        """The body of the thread. A planner's exception is logged, counted and survived."""
+        while not stop.is_set():
+            counts = self._store.counts(self.spec.topics)
+            began = self._clock.monotonic()
+            rest_s = REST_S
+            try:
+                self.turn()
+                rest_s = max(REST_S, 2 * (self._clock.monotonic() - began))
+                due_s = self.due_s()
+            except PlannerBug:
+                raise
+            except Exception as bug:  # noqa: BLE001 - a loop that dies takes the service with it
+                self._survive(bug)
+                rest_s, due_s = AFTER_BUG_S, self._clock.monotonic() + AFTER_BUG_S
+            stop.wait(rest_s)
+            self._store.wait(self.spec.topics, counts, due_s - self._clock.monotonic())
+
+    def _survive(self, bug: Exception) -> None:
+        self.bugs += 1
+        self.last_bug = f"{type(bug).__name__}: {bug}"
+        log.exception("loop %s: a bug; it goes on", self.spec.name)

@@ -1,0 +1,63 @@
+"""The table of the four loops. To know what a thread does, read its row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from dispatcher.core import cadence, lifecycle, reconcile, schedule
+from dispatcher.core.model import State
+from dispatcher.core.schedule import Draw
+from dispatcher.runtime.loop import LoopSpec
+
+
+def loops(draw: Draw) -> tuple[LoopSpec, ...]:
+    """``LOOPS``, given the source of names and secrets."""
+    return (
+        LoopSpec(
+            name="queue-sync",
+            planners=(cadence.plan_queue,),
+            topics=("containers", "queue", "control"),
+            due=cadence.queue_due_s,
+        ),
+        LoopSpec(
+            name="scheduler",
+            planners=(reconcile.plan, lambda state, now: schedule.plan(state, now, draw)),
+            topics=("containers", "queue", "instances", "cloud", "control"),
+            due=_earliest(reconcile.due_s, _attempts_due_s),
+        ),
+        LoopSpec(
+            name="lifecycle",
+            planners=(lifecycle.plan, cadence.plan_lists),
+            topics=("instances", "cloud", "control"),
+            due=_earliest(lifecycle.due_s, cadence.list_due_s),
+        ),
+        LoopSpec(
+            name="prober",
+            planners=(cadence.plan_probes,),
+            topics=("instances", "control"),
+            due=_probes_due_s,
+        ),
+    )
+
+
+def _earliest(*dues: Callable[[State, float], float]) -> Callable[[State, float], float]:
+    return lambda state, now: min(due(state, now) for due in dues)
+
+
+def _attempts_due_s(state: State, now: float) -> float:
+    """When a container or a kind of call that was held off may be tried again."""
+    times = [c.not_before_s for c in state.containers.all() if c.not_before_s > now]
+    times += [held.until_s for held in state.holdoffs.values() if held.until_s > now]
+    if state.queue.locks_held_until_s > now:
+        times.append(state.queue.locks_held_until_s)
+    quiet_s = state.leadership.since_s + state.leadership.quiet_s
+    if quiet_s > now:
+        times.append(quiet_s)
+    return min(times, default=math.inf)
+
+
+def _probes_due_s(state: State, now: float) -> float:
+    """Probes that end without news wake nobody: while some are on their way, look twice a second."""
+    due_s = cadence.probes_due_s(state, now)
+    return min(due_s, now + 0.5) if any(i.probing for i in state.instances.all()) else due_s

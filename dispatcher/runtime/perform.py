@@ -1,0 +1,315 @@
+"""Action → I/O → event. Each function does one act through one port and says how it ended, also when it failed.
+
+Nothing is decided here. Before each write the term is compared once more: who leads no longer acts no longer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dispatcher.core import messages as m
+from dispatcher.core.model import ContainerRecord, HoldoffKind, Instance, QueueWrite, State
+from dispatcher.core.transitions.cloud import own_tags
+from dispatcher.driver import Call, CreateRequest
+from dispatcher.driver import Instance as ListedInstance
+from dispatcher.runtime.differences import absent, missed, news
+from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Target
+
+SLICE = 200
+SECRET_FILE = "/var/run/arvados-instance-secret"  # noqa: S105 - the name of a file, not a secret
+NOT_LEADING = "another dispatcher leads now: nothing was sent"
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything that ``Perform`` may touch."""
+
+    queue: QueuePort
+    cloud: CloudPort
+    instances: InstancePort
+    clock: Clock
+    public_key: str | None = None
+    vouches_host_keys: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done and how it ended, for metrics: kind of act → (count, failures, seconds)."""
+
+    counts: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, kind: str, *, failed: bool, seconds: float) -> None:
+        entry = self.counts.setdefault(kind, [0, 0, 0.0])
+        entry[0] += 1
+        entry[1] += failed
+        entry[2] += seconds
+
+
+def init_script(secret: str, command: str) -> str:
+    """What an instance runs first: it keeps the secret by which we know it, readable by root alone, then the site's command."""
+    return f"#!/bin/sh\numask 0177 && printf '%s' '{secret}' > {SECRET_FILE}\n{command}\n"
+
+
+class Perform:
+    """Executes actions through the ports. ``snapshot`` gives the State that an act needs for its details."""
+
+    def __init__(self, ports: Ports, snapshot: Callable[[], State]) -> None:
+        self._ports, self._snapshot = ports, snapshot
+        self._token_uuid = ""
+        self.tally = Tally()
+        self._acts: dict[type[m.Action], Callable[[Any, State], list[m.Event]]] = {
+            m.PollQueue: self._poll,
+            m.ReadContainers: self._read,
+            m.LockContainer: self._lock,
+            m.UnlockContainer: self._unlock,
+            m.CancelContainer: self._cancel,
+            m.CreateInstance: self._create,
+            m.PollCreate: self._poll_create,
+            m.ListInstances: self._list,
+            m.DestroyInstance: self._destroy,
+            m.SaveTags: self._save_tags,
+            m.ProbeInstance: self._probe,
+            m.StartContainer: self._start,
+            m.KillProcess: self._kill,
+        }
+
+    def execute(self, action: m.Action, term: int) -> list[m.Event]:
+        """Do it, and say how it ended. Never raises: a bug becomes the failure of the act."""
+        state = self._snapshot()
+        began = self._ports.clock.monotonic()
+        failed = True
+        try:
+            if state.leadership.term != term or not state.leadership.leading:
+                return failure_of(action, began, NOT_LEADING, sent=False)
+            events = self._acts[type(action)](action, state)
+            failed = any(_failed(event) for event in events)
+            return events
+        except Exception as bug:
+            log.exception("a bug while performing %s", type(action).__name__)
+            return failure_of(action, began, f"a bug in the dispatcher: {type(bug).__name__}", sent=True)
+        finally:
+            seconds = self._ports.clock.monotonic() - began
+            self.tally.add(type(action).__name__, failed=failed, seconds=seconds)
+
+    def forget(self, name: str) -> None:
+        """The instance is gone: so is its connection."""
+        self._ports.instances.close(name)
+
+    # -- queue
+
+    def _identify(self) -> list[m.Event]:
+        if self._token_uuid:
+            return []
+        self._token_uuid = self._ports.queue.token_uuid()
+        return [m.QueueIdentified(token_uuid=self._token_uuid)]
+
+    def _poll(self, action: m.PollQueue, state: State) -> list[m.Event]:
+        began = self._ports.clock.monotonic()
+        try:
+            events = self._identify()
+            answer = self._ports.queue.poll()
+        except QueueError as error:
+            return [m.QueuePollFailed(began_s=began, failure=error.failure)]
+        state = self._snapshot()
+        for records in slices(news(state, answer.records, self._token_uuid)):
+            events.append(m.ContainersObserved(began_s=began, records=records))
+        for uuids in slices(absent(state, answer)):
+            events.append(m.ContainersAbsent(began_s=began, uuids=uuids))
+        return [*events, m.QueuePolled(began_s=began, rejected=answer.rejected)]
+
+    def _read(self, action: m.ReadContainers, state: State) -> list[m.Event]:
+        began = self._ports.clock.monotonic()
+        try:
+            events = self._identify()
+            answer = self._ports.queue.read(action.uuids)
+        except QueueError as error:
+            return [m.ContainersReadFailed(asked=action.uuids, failure=error.failure)]
+        read = m.ContainersRead(
+            began_s=began, asked=action.uuids, records=answer.records, rejected=answer.rejected
+        )
+        return [*events, read]
+
+    def _lock(self, action: m.LockContainer, state: State) -> list[m.Event]:
+        return self._write(action.uuid, QueueWrite.LOCK, lambda: self._ports.queue.lock(action.uuid))
+
+    def _unlock(self, action: m.UnlockContainer, state: State) -> list[m.Event]:
+        return self._write(action.uuid, QueueWrite.UNLOCK, lambda: self._ports.queue.unlock(action.uuid))
+
+    def _cancel(self, action: m.CancelContainer, state: State) -> list[m.Event]:
+        return self._write(
+            action.uuid, QueueWrite.CANCEL, lambda: self._ports.queue.cancel(action.uuid, action.error, action.detail)
+        )
+
+    def _write(self, uuid: str, write: QueueWrite, send: Callable[[], ContainerRecord]) -> list[m.Event]:
+        try:
+            return [m.ContainerWritten(uuid=uuid, write=write, record=send())]
+        except QueueError as error:
+            return [m.ContainerWriteFailed(uuid=uuid, write=write, failure=error.failure)]
+
+    # -- cloud
+
+    def _call(self, state: State) -> Call:
+        return Call(timeout_s=state.settings.timeout_cloud_call_s)
+
+    def _create(self, action: m.CreateInstance, state: State) -> list[m.Event]:
+        instance, settings = state.instances[action.name], state.settings
+        request = CreateRequest(
+            name=action.name,
+            instance_type=settings.instance_types[action.instance_type],
+            image_id=settings.image_id,
+            tags=own_tags(instance, settings),
+            init_script=init_script(action.secret, settings.instance_init_command),
+            public_key=self._ports.public_key if settings.deploy_public_key else None,
+        )
+        try:
+            created = self._ports.cloud.create(request, self._call(state))
+        except CloudCallFailed as error:
+            return [m.CreateFailed(name=action.name, failure=error.failure)]
+        return [m.InstanceCreated(name=action.name, id=created.id, operation=created.operation)]
+
+    def _poll_create(self, action: m.PollCreate, state: State) -> list[m.Event]:
+        operation = state.instances[action.name].operation
+        if operation is None:
+            return [m.CreatePolled(name=action.name, done=True)]
+        try:
+            done = self._ports.cloud.poll_create(operation, self._call(state))
+        except CloudCallFailed as error:
+            if error.failure.outcome_unknown or error.failure.kind is HoldoffKind.RATE:
+                return [m.CreatePolled(name=action.name, done=False)]
+            return [m.CreateFailed(name=action.name, failure=error.failure, accepted=True)]
+        return [m.CreatePolled(name=action.name, done=done)]
+
+    def _list(self, action: m.ListInstances, state: State) -> list[m.Event]:
+        began = self._ports.clock.monotonic()
+        try:
+            listing = self._ports.cloud.list(self._call(state))
+        except CloudCallFailed as error:
+            return [m.ListFailed(began_s=began, failure=error.failure)]
+        state = self._snapshot()
+        events: list[m.Event] = [
+            m.InstancesListed(began_s=began, instances=part) for part in slices(list(_once(listing.instances)))
+        ]
+        if listing.complete:
+            for names in slices(missed(state, listing.instances)):
+                events.append(m.InstancesMissed(began_s=began, names=names))
+        return [*events, m.ListEnded(began_s=began, complete=listing.complete, leftovers=listing.leftovers)]
+
+    def _destroy(self, action: m.DestroyInstance, state: State) -> list[m.Event]:
+        instance = state.instances.get(action.name)
+        if instance is None or instance.id is None:
+            return [m.DestroyAccepted(name=action.name)]
+        try:
+            self._ports.cloud.destroy(instance.id, self._call(state))
+        except CloudCallFailed as error:
+            return [m.DestroyFailed(name=action.name, failure=error.failure)]
+        return [m.DestroyAccepted(name=action.name)]
+
+    def _save_tags(self, action: m.SaveTags, state: State) -> list[m.Event]:
+        instance = state.instances.get(action.name)
+        if instance is None or instance.id is None:
+            return [m.TagsSaved(name=action.name, tags={})]
+        tags = {**instance.tags, **own_tags(instance, state.settings)}
+        try:
+            self._ports.cloud.set_tags(instance.id, tags, self._call(state))
+        except CloudCallFailed as error:
+            return [m.TagsFailed(name=action.name, failure=error.failure)]
+        return [m.TagsSaved(name=action.name, tags=tags)]
+
+    # -- instances
+
+    def _target(self, instance: Instance) -> Target:
+        host_keys = instance.host_keys
+        if self._ports.vouches_host_keys and not host_keys and instance.id is not None:
+            host_keys = self._ports.cloud.host_keys(instance.id)
+        return Target(
+            name=instance.name, address=instance.address, user=instance.user, secret=instance.secret, host_keys=host_keys
+        )
+
+    def _probe(self, action: m.ProbeInstance, state: State) -> list[m.Event]:
+        began = self._ports.clock.monotonic()
+        instance = state.instances[action.name]
+        boot = instance.ready_s is None
+        report = self._ports.instances.probe(self._target(instance), boot=boot)
+        return [m.Probed(name=action.name, began_s=began, report=report)]
+
+    def _start(self, action: m.StartContainer, state: State) -> list[m.Event]:
+        instance = state.instances[action.instance]
+        container = state.containers[action.uuid]
+        offer = state.settings.instance_types[instance.type]
+        vcpus = container.requirements.vcpus if container.requirements is not None else None
+        report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus)
+        return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=report.outcome, error=report.error)]
+
+    def _kill(self, action: m.KillProcess, state: State) -> list[m.Event]:
+        target = self._target(state.instances[action.name])
+        report = self._ports.instances.kill(target, action.uuid, action.signal)
+        return [m.KillEnded(name=action.name, uuid=action.uuid, gone=report.gone, error=report.error)]
+
+
+# ---------------------------------------------------------------------------------------------------------------- helpers
+
+
+def slices(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
+    """At most ``SLICE`` at a time, so that no event keeps the lock for long."""
+    for start in range(0, len(items), SLICE):
+        yield tuple(items[start : start + SLICE])
+
+
+def _once(instances: Sequence[ListedInstance]) -> list[ListedInstance]:
+    """Each name once: a cloud that lists one twice says the same thing twice."""
+    return list({instance.name: instance for instance in instances}.values())
+
+
+def _failed(event: m.Event) -> bool:
+    if isinstance(event, m.Probed):
+        return event.report.processes is None
+    if isinstance(event, m.StartEnded):
+        return event.outcome is not m.StartOutcome.STARTED
+    return hasattr(event, "failure")
+
+
+def failure_of(action: m.Action, began: float, text: str, *, sent: bool) -> list[m.Event]:
+    """The event that ends an act which could not be done. ``sent``: it may have taken effect."""
+    queue = m.QueueFailure(text=text)
+    cloud = m.CloudFailure(text=text, outcome_unknown=sent)
+    match action:
+        case m.PollQueue():
+            return [m.QueuePollFailed(began_s=began, failure=queue)]
+        case m.ReadContainers(uuids=uuids):
+            return [m.ContainersReadFailed(asked=uuids, failure=queue)]
+        case m.LockContainer(uuid=uuid):
+            return [m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.LOCK, failure=queue)]
+        case m.UnlockContainer(uuid=uuid):
+            return [m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.UNLOCK, failure=queue)]
+        case m.CancelContainer(uuid=uuid):
+            return [m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.CANCEL, failure=queue)]
+        case m.ListInstances():
+            return [m.ListFailed(began_s=began, failure=cloud)]
+        case m.CreateInstance(name=name):
+            return [m.CreateFailed(name=name, failure=cloud)]
+        case m.PollCreate(name=name):
+            return [m.CreatePolled(name=name, done=False)]
+        case m.DestroyInstance(name=name):
+            return [m.DestroyFailed(name=name, failure=cloud)]
+        case m.SaveTags(name=name):
+            return [m.TagsFailed(name=name, failure=cloud)]
+    return _instance_failure(action, began, text, sent=sent)
+
+
+def _instance_failure(action: m.Action, began: float, text: str, *, sent: bool) -> list[m.Event]:
+    match action:
+        case m.ProbeInstance(name=name):
+            report = m.ProbeReport(reached=False, problem=m.ProbeProblem.COMMAND, error=text)
+            return [m.Probed(name=name, began_s=began, report=report)]
+        case m.StartContainer(uuid=uuid, instance=name):
+            outcome = m.StartOutcome.UNKNOWN if sent else m.StartOutcome.NOT_SENT
+            return [m.StartEnded(name=name, uuid=uuid, outcome=outcome, error=text)]
+        case m.KillProcess(name=name, uuid=uuid):
+            return [m.KillEnded(name=name, uuid=uuid, gone=False, error=text)]
+    raise TypeError(f"{type(action).__name__} is not performed")

@@ -1,0 +1,111 @@
+"""The one lock and the current State. Under the lock run only ``observe`` and ``begin``, in small slices: never I/O, never a
+plan.
+
+Everybody else works on a snapshot, which is a reference to an immutable value.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from dispatcher.core import transitions
+from dispatcher.core.messages import Action, Event
+from dispatcher.core.model import State
+from dispatcher.runtime.topics import TOPICS, touched
+
+Listener = Callable[[State, State, "Event | Action"], None]
+SLICE_S = 0.002  # so much thread time under the lock, then others get their turn
+
+
+class PlannerBug(AssertionError):
+    """A planner proposed what is not legal on the very State that it saw."""
+
+
+class Store:
+    """The locked state model that all threads share.
+
+    ``strict`` raises ``PlannerBug`` where production counts a refusal. ``listener`` is told of every change, in order, inside
+    the lock: it must only take note.
+    """
+
+    def __init__(self, state: State, now: Callable[[], float], *, strict: bool = False, listener: Listener | None = None):
+        self._state = state
+        self._now = now
+        self._strict = strict
+        self._listener = listener
+        self._changed = threading.Condition()
+        self._counts = dict.fromkeys(TOPICS, 0)
+        self._stopped = False
+        self.refusals: Counter[str] = Counter()
+        self.planner_bugs = 0
+        self.longest_s = 0.0  # the most thread time that one change took under the lock
+
+    def snapshot(self) -> State:
+        return self._state
+
+    def post(self, event: Event) -> None:
+        """Take in what happened."""
+        with self._changed:
+            started = time.thread_time()
+            before = self._state
+            self._replace(transitions.observe(before, event, self._now()), event)
+            self.longest_s = max(self.longest_s, time.thread_time() - started)
+
+    def commit(self, actions: Sequence[Action], seen: State) -> list[Action]:
+        """Record the intent of each action that is still legal; the ones that are not are left to the next plan."""
+        accepted: list[Action] = []
+        waiting = list(reversed(actions))
+        while waiting:
+            with self._changed:
+                self._commit_slice(waiting, accepted, seen)
+        return accepted
+
+    def _commit_slice(self, waiting: list[Action], accepted: list[Action], seen: State) -> None:
+        started = time.thread_time()
+        while waiting and time.thread_time() - started < SLICE_S:
+            action = waiting.pop()
+            before = self._state
+            try:
+                self._replace(transitions.begin(before, action, self._now()), action)
+            except transitions.Refused as refused:
+                self._refuse(refused, unchanged=before is seen)
+            else:
+                accepted.append(action)
+        self.longest_s = max(self.longest_s, time.thread_time() - started)
+
+    def _refuse(self, refused: transitions.Refused, *, unchanged: bool) -> None:
+        self.refusals[f"{type(refused.action).__name__}: {refused.reason}"[:160]] += 1
+        if unchanged:
+            self.planner_bugs += 1
+            if self._strict:
+                raise PlannerBug(str(refused))
+
+    def _replace(self, after: State, message: Event | Action) -> None:
+        before = self._state
+        if after is before:
+            return
+        self._state = after
+        for topic in touched(before, after, message):
+            self._counts[topic] += 1
+        if self._listener is not None:
+            self._listener(before, after, message)
+        self._changed.notify_all()
+
+    def counts(self, topics: Iterable[str]) -> tuple[int, ...]:
+        """How often each topic was touched so far: the argument of ``wait``."""
+        return tuple(self._counts[topic] for topic in topics)
+
+    def wait(self, topics: Sequence[str], counts: tuple[int, ...], timeout_s: float) -> bool:
+        """Wait until one of the topics is touched after ``counts``, or the time is over, or ``stop``. True: touched."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self.counts(topics) != counts, timeout=max(0.0, timeout_s))
+            return self.counts(topics) != counts
+
+    def stop(self) -> None:
+        """Wake everybody who waits."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()

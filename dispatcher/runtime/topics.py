@@ -1,0 +1,51 @@
+"""Which loops a change concerns. Most probes say nothing new: they touch no topic, so that a thousand quiet instances wake
+nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dispatcher.core.messages import Action, Event, Probed, ProbeInstance
+from dispatcher.core.model import Instance, State
+from dispatcher.core.transitions.legal import UNANSWERED_PROBES
+
+TOPICS = ("containers", "queue", "instances", "cloud", "control")
+
+
+def touched(before: State, after: State, message: Event | Action) -> Iterator[str]:
+    """The topics that differ between two States."""
+    if before.containers is not after.containers:
+        yield "containers"
+    if before.queue is not after.queue:
+        yield "queue"
+    if before.instances is not after.instances and not _says_nothing(before, after, message):
+        yield "instances"
+    if before.cloud is not after.cloud and not isinstance(message, Probed):
+        yield "cloud"
+    if (
+        before.leadership is not after.leadership
+        or before.settings is not after.settings
+        or before.holdoffs is not after.holdoffs
+    ):
+        yield "control"
+
+
+def _says_nothing(before: State, after: State, message: Event | Action) -> bool:
+    if isinstance(message, ProbeInstance):
+        return True
+    if not isinstance(message, Probed):
+        return False
+    old, new = before.instances.get(message.name), after.instances.get(message.name)
+    return old is not None and new is not None and _material(old) == _material(new)
+
+
+def _material(instance: Instance) -> tuple[object, ...]:
+    """Everything about an instance that a probe may change and a planner decides by."""
+    answers = instance.probe_failures < UNANSWERED_PROBES
+    first_failure = instance.probe_failures in (1, 2, 3)
+    listed = instance.processes_listed_s > instance.start_changed_s
+    return (
+        instance.phase, id(instance.processes), id(instance.bound), instance.condemned, answers,
+        first_failure, listed, instance.silent_s > 0, bool(instance.misses),
+    )  # fmt: skip
