@@ -243,7 +243,7 @@ class Perform:
         container = state.containers[action.uuid]
         offer = state.settings.instance_types[instance.type]
         vcpus = container.requirements.vcpus if container.requirements is not None else None
-        report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus)
+        report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus=vcpus)
         return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=report.outcome, error=report.error)]
 
     def _kill(self, action: m.KillProcess, state: State) -> list[m.Event]:
