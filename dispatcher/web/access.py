@@ -1,0 +1,61 @@
+"""The log of requests, as records with fields, and gunicorn's own log, both without tokens.
+
+Nothing is formatted here: records go to the root logger, whose handlers write them in the format of the service.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+TOKEN = re.compile(r"(api_token=)[^&\s\"']*", re.IGNORECASE)
+QUIET_PATHS = ("/_health/ping", "/metrics", "/metrics.json")  # asked for every few seconds by machines
+
+
+def blanked(text: str) -> str:
+    return TOKEN.sub(r"\1***", text)
+
+
+class BlankTokens(logging.Filter):
+    """Tokens in a request's address must not reach a log, whoever writes it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = blanked(record.getMessage()), ()
+        return True
+
+
+class AccessLog(Logger):  # type: ignore[misc]
+    """gunicorn's logger without handlers of its own."""
+
+    def setup(self, cfg: Any) -> None:
+        self.loglevel = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.filters.clear()
+            log.addFilter(BlankTokens())
+            log.propagate = True
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        path, status = environ.get("PATH_INFO", ""), str(resp.status).split(" ")[0]
+        quiet = path in QUIET_PATHS and status == "200"
+        fields = {
+            "RequestID": header(resp, "X-Request-Id"),
+            "remoteAddr": environ.get("REMOTE_ADDR", ""),
+            "reqForwardedFor": environ.get("HTTP_X_FORWARDED_FOR", ""),
+            "reqMethod": environ.get("REQUEST_METHOD", ""),
+            "reqHost": environ.get("HTTP_HOST", ""),
+            "reqPath": path,
+            "reqQuery": blanked(environ.get("QUERY_STRING", "")),
+            "respStatusCode": int(status) if status.isdigit() else 0,
+            "respBytes": getattr(resp, "sent", 0),
+            "timeTotal": round(request_time.total_seconds(), 6),
+        }
+        self.access_log.log(logging.DEBUG if quiet else logging.INFO, "response", extra=fields)
+
+
+def header(resp: Any, wanted: str) -> str:
+    return next((str(value) for name, value in resp.headers if name.lower() == wanted.lower()), "")

@@ -1,0 +1,85 @@
+"""The management API: reads a snapshot, shows it in the form of the Arvados dispatcher, and posts what operators ask.
+
+No request waits for anything, and every one passes the token check first, also those for addresses that do not exist.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from flask import Blueprint, Flask, Response, g, jsonify, request
+
+from dispatcher.web import auth, errors, health, metrics, operator, upstream
+from dispatcher.web.view import View
+
+BODY_BYTES = 64 * 1024
+REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def make_app(view: View, management_token: str) -> Flask:
+    """The WSGI application over a view of the dispatcher. An empty token closes it altogether."""
+    app = Flask("dispatcher.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    guard(app, management_token)
+    errors.install(app)
+    app.register_blueprint(reading(view))
+    app.register_blueprint(operator.blueprint(view))
+    app.register_blueprint(health.blueprint(view))
+    app.register_blueprint(metrics.blueprint(view.metrics))
+    return app
+
+
+def guard(app: Flask, management_token: str) -> None:
+    """What holds for every request: an id, the token, a bounded body; and for every answer: the security headers."""
+
+    @app.before_request
+    def check() -> Response | None:
+        sent = request.headers.get("X-Request-Id", "")
+        g.request_id = sent if REQUEST_ID.fullmatch(sent) else "req-" + secrets.token_hex(10)
+        return auth.refusal(request, management_token)
+
+    @app.before_request
+    def measure() -> None:
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            raise errors.Refused(411, "send the body with its Content-Length")
+        if (request.content_length or 0) > BODY_BYTES:
+            raise errors.Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+
+    @app.after_request
+    def label(response: Response) -> Response:
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = g.get("request_id", "")
+        return response
+
+
+def reading(view: View) -> Blueprint:
+    """Containers and instances."""
+    made = Blueprint("reading", __name__, url_prefix=operator.PREFIX)
+
+    @made.get("/containers")
+    def containers() -> Response:
+        return jsonify(items=upstream.containers(view.snapshot(), view.statuses(), view.utc))
+
+    @made.get("/container")
+    def container() -> Response:
+        state, uuid = view.snapshot(), request.args.get("container_uuid", "")
+        found = state.containers.get(uuid)
+        if found is None:
+            raise errors.Refused(404, "container not found")
+        return jsonify(upstream.entry(state, found, view.statuses().get(uuid, ""), view.utc))
+
+    @made.get("/instances")
+    def instances() -> Response:
+        return jsonify(items=upstream.instances(view.snapshot(), view.utc))
+
+    return made
