@@ -139,7 +139,9 @@ class Capabilities:
 
     ``create_is_idempotent``  sending the same name again answers with the instance that the first call made
     ``list_lag_s``            seconds until a list must show what a call changed (eventual consistency)
-    ``poll_create``           ``poll_create(operation, call)`` tells how an accepted create ended
+    ``poll_create``           ``poll_create(operation, call)`` tells how an accepted create stands: True (done), False (still
+                              working), or a CloudError as the value (it failed). What it raises says only that the call
+                              itself failed
     ``host_keys``             ``host_keys(instance_id)`` returns the host keys that the cloud vouches for
     ``delete_leftover``       ``delete_leftover(leftover, call)`` removes one of ``Listing.leftovers``
     ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against

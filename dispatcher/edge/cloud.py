@@ -108,11 +108,12 @@ class Cloud:
     def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None:
         self._ask("set_tags", call, lambda: self._driver.set_tags(instance_id, tags, call), has_effect=True)
 
-    def poll_create(self, operation: str, call: Call) -> bool:
-        """True when the create is done. A driver that declares no ``poll_create`` is done when it has accepted."""
+    def poll_create(self, operation: str, call: Call) -> bool | CloudFailure:
+        """Done, still working, or how it failed. A driver that declares no ``poll_create`` is done when it has accepted."""
         if not self.capabilities.poll_create:
             return True
-        return bool(self._ask("poll_create", call, lambda: self._optional("poll_create")(operation, call)))
+        answer = self._ask("poll_create", call, lambda: self._optional("poll_create")(operation, call))
+        return failure_of(answer, self._wall) if isinstance(answer, CloudError) else bool(answer)
 
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
         """The keys that the cloud vouches for; empty when it knows none (yet)."""

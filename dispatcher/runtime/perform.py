@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dispatcher.core import messages as m
-from dispatcher.core.model import ContainerRecord, HoldoffKind, Instance, QueueWrite, State
+from dispatcher.core.model import ContainerRecord, Instance, QueueWrite, State
 from dispatcher.core.transitions.cloud import own_tags
 from dispatcher.driver import Call, CreateRequest
 from dispatcher.driver import Instance as ListedInstance
@@ -179,10 +179,10 @@ class Perform:
             return [m.CreatePolled(name=action.name, done=True)]
         try:
             done = self._ports.cloud.poll_create(operation, self._call(state))
-        except CloudCallFailed as error:
-            if error.failure.outcome_unknown or error.failure.kind is HoldoffKind.RATE:
-                return [m.CreatePolled(name=action.name, done=False)]
-            return [m.CreateFailed(name=action.name, failure=error.failure, accepted=True)]
+        except CloudCallFailed:
+            return [m.CreatePolled(name=action.name, done=False)]  # the call failed, which says nothing of the create
+        if isinstance(done, m.CloudFailure):
+            return [m.CreateFailed(name=action.name, failure=done, accepted=True)]
         return [m.CreatePolled(name=action.name, done=done)]
 
     def _list(self, action: m.ListInstances, state: State) -> list[m.Event]:

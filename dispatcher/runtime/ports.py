@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dispatcher.core.messages import CloudCallFailed as CloudCallFailed
+from dispatcher.core.messages import CloudFailure as CloudFailure
 from dispatcher.core.messages import KillReport as KillReport
 from dispatcher.core.messages import ProbeReport
 from dispatcher.core.messages import QueueError as QueueError
@@ -51,7 +52,9 @@ class CloudPort(Protocol):
     """A driver behind error translation. Every method raises ``CloudCallFailed``."""
 
     def create(self, request: CreateRequest, call: Call) -> Created: ...
-    def poll_create(self, operation: str, call: Call) -> bool: ...
+    def poll_create(self, operation: str, call: Call) -> bool | CloudFailure:
+        """Done, still working, or how the create failed; what is raised says only that the call failed."""
+
     def list(self, call: Call) -> Listing: ...
     def destroy(self, instance_id: str, call: Call) -> None: ...
     def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None: ...

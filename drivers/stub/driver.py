@@ -164,20 +164,20 @@ class StubDriver:
 
     # ---------------------------------------------------------------------------------------------------------- and more
 
-    def poll_create(self, operation: str, call: Call) -> bool:
+    def poll_create(self, operation: str, call: Call) -> bool | CloudError:
         """Done, still working, or how it failed."""
         self.cloud.arrive("poll_create", 0.0)
         return self.cloud.carry_out(
             "poll_create", self.cloud.knobs.poll_create_error_rate, True, lambda: self._operation_done(operation)
         )
 
-    def _operation_done(self, operation: str) -> bool:
+    def _operation_done(self, operation: str) -> bool | CloudError:
         instance = self.cloud.instances.get(operation.removeprefix("create/"))
         now = self.cloud.now()
         if instance is None:
             raise CloudError(f"no operation {operation}")
         if instance.failure is not None and instance.failed_at_s <= now:
-            raise instance.failure
+            return instance.failure
         return instance.failure is None and now >= instance.address_at_s
 
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:

@@ -78,6 +78,7 @@ class StubInstance:
     deleting_at_s: float = math.inf
     gone_at_s: float = math.inf
     processes: dict[str, StubProcess] = field(default_factory=dict)
+    files: dict[str, bytes] = field(repr=False, default_factory=dict)  # what was copied to it
 
     # ---------------------------------------------------------------------------------------------- what a cloud knows
 
