@@ -1,0 +1,158 @@
+"""A paramiko transport as we need it: handshake and login each against one deadline, cut at any moment, quiet while idle.
+
+Only public names of the library are used, and they are the same from 2.12 to 5.1. Its own time-outs count wall-clock time or
+tenths of seconds, so none of them decides anything here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import paramiko
+from paramiko.common import MSG_CHANNEL_CLOSE
+from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer
+from paramiko.transport import SecurityOptions
+
+from dispatcher.core.messages import ProbeProblem
+from dispatcher.driver import HostKey
+from dispatcher.edge.ssh.remote import Deadline, RemoteError
+
+# Once logged in the reader wakes only for data. The library's tenth of a second costs half a core at 1,000 connections and
+# collapses beyond; before login it is needed, because only its wake-ups notice that a handshake was given up.
+IDLE_WAKE_S = 60.0
+WINDOW_BYTES = 1 << 20
+
+# In order of preference; what this version of the library lacks is left out. Group 14 costs ten times the CPU: last.
+KEX = (
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group14-sha256",
+)
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
+DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+
+LOG_NAME = "dispatcher.edge.ssh.library"
+
+
+def quiet_library() -> None:
+    """The library logs each channel, and a traceback for every failed handshake, which all reach us as errors anyway."""
+    logging.getLogger(LOG_NAME).setLevel(logging.CRITICAL)
+
+
+class KeptTransport(paramiko.Transport):
+    """Tells when it ends, and which channels the other side closed itself.
+
+    A lost connection also closes all channels, so that alone does not say that an output is whole.
+    """
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        super().__init__(sock, default_window_size=WINDOW_BYTES)
+        self.name = f"ssh {name}"  # the thread's name
+        self.set_log_channel(LOG_NAME)
+        self.closed_by_peer: set[int] = set()
+        self.on_end: Callable[[], None] | None = None
+        self._socket = sock
+        self._read = self.packetizer.read_message
+        self.packetizer.read_message = self._read_message  # type: ignore[method-assign]
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            if self.on_end is not None:
+                self.on_end()
+
+    def _read_message(self) -> tuple[int, Any]:
+        kind, message = self._read()
+        if kind == MSG_CHANNEL_CLOSE:
+            self.closed_by_peer.update(struct.unpack_from(">I", message.get_remainder()))
+        return kind, message
+
+    def cut(self) -> None:
+        """End it now, without waiting for its thread, which tidies up and closes the socket."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the reader
+
+    def idle(self) -> None:
+        """From now on wake only for data."""
+        self._socket.settimeout(IDLE_WAKE_S)
+
+
+def shake_hands(sock: socket.socket, name: str, algorithms: Sequence[str], deadline: Deadline) -> tuple[KeptTransport, HostKey]:
+    """Keys are exchanged and the host key is shown; nobody has logged in yet. Raises RemoteError, and the socket is closed."""
+    transport = KeptTransport(sock, name)
+    try:
+        _prefer(transport.get_security_options(), algorithms)
+        transport.banner_timeout = transport.handshake_timeout = deadline.left_s + 1  # ours comes first
+        done = threading.Event()
+        transport.start_client(event=done)
+        _wait(transport, done, deadline, "SSH key exchange")
+        key = transport.get_remote_server_key()
+    except Exception as error:
+        abandon(transport)  # a hostile or broken server makes the library raise anything
+        raise _handshake_error(error) from error
+    return transport, HostKey(key.get_name(), key.get_base64())
+
+
+def log_in(transport: KeptTransport, user: str, key: paramiko.PKey, deadline: Deadline) -> None:
+    """By this key or not at all: no agent, no password, no other key. Raises RemoteError."""
+    done = threading.Event()
+    transport.auth_timeout = deadline.left_s + 1
+    try:
+        transport.auth_publickey(user, key, event=done)
+        _wait(transport, done, deadline, "SSH login")
+    except AuthenticationException as error:
+        raise RemoteError(ProbeProblem.LOGIN, f"login as {user} was refused: {error}") from error
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise RemoteError(ProbeProblem.UNREACHABLE, f"connection lost during login as {user}: {describe(error)}") from error
+    if not transport.is_authenticated():
+        raise RemoteError(ProbeProblem.LOGIN, f"login as {user}: the server asks for more than our key")
+
+
+def abandon(transport: KeptTransport) -> None:
+    """Cut, also when its thread never began."""
+    transport.cut()
+    if not transport.is_alive():
+        transport.sock.close()
+
+
+def describe(error: BaseException) -> str:
+    """The library often raises a bare EOFError, or errors without a text."""
+    return str(error) or ("the other side closed it" if isinstance(error, EOFError) else type(error).__name__)
+
+
+def _wait(transport: KeptTransport, done: threading.Event, deadline: Deadline, doing: str) -> None:
+    if not done.wait(deadline.left_s):
+        raise deadline.missed(doing)
+    error = transport.get_exception()
+    if error is not None:
+        raise error
+    if not transport.is_active():
+        raise EOFError
+
+
+def _prefer(options: SecurityOptions, algorithms: Sequence[str]) -> None:
+    options.kex = _supported(KEX, options.kex)
+    options.ciphers = _supported(CIPHERS, options.ciphers)
+    options.digests = _supported(DIGESTS, options.digests)
+    options.key_types = _supported(algorithms, options.key_types)
+
+
+def _supported(wanted: Sequence[str], available: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name in available)
+
+
+def _handshake_error(error: Exception) -> RemoteError:
+    if isinstance(error, RemoteError):
+        return error
+    if isinstance(error, IncompatiblePeer) and "host key" in str(error):
+        return RemoteError(ProbeProblem.HOST_KEY, "the server has no host key of the types that are known for this instance")
+    return RemoteError(ProbeProblem.UNREACHABLE, f"SSH handshake failed: {describe(error)}")

@@ -1,0 +1,28 @@
+"""What all tests share. A run that left tests out because a tool was missing says so in its very last line."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "edge"))  # the SSH servers there serve other rooms' tests too
+
+from needs import MARK
+
+
+def missing_tools(reports: list[pytest.TestReport]) -> Counter[str]:
+    """Reasons of skips for a missing tool, and how many tests each left out."""
+    reasons = [report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)]
+    return Counter(reason.partition(MARK)[2].strip() for reason in reasons if MARK in reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    missing = missing_tools(reporter.stats.get("skipped", [])) if reporter else {}
+    if missing:
+        found = "; ".join(f"{count} not run: {reason}" for reason, count in missing.items())
+        reporter.write_line(f"tests left out: {found}", yellow=True)
