@@ -7,6 +7,7 @@ A new queue has the system's root token, an administrator and an ordinary user. 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from .act import Settings
@@ -106,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     finally:
         store.close()
-    print(path)  # noqa: T201 - the answer of this command
+    sys.stdout.write(f"{path}\n")
 
 
 if __name__ == "__main__":

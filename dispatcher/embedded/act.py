@@ -50,9 +50,9 @@ class Act:
         self.transaction.insert(resource, record)
         return record
 
-    def save_container(self, old: Record, new: Record) -> Record:
-        """Write what differs. Containers are the system's, whoever changes them."""
-        return self._save(CONTAINERS, old, new, self.settings.system_user_uuid)
+    def save_container(self, old: Record, new: Record, by: str | None = None) -> Record:
+        """Write what differs, in the name of a user or, for what merely follows, of the system."""
+        return self._save(CONTAINERS, old, new, by or self.settings.system_user_uuid)
 
     def save_request(self, old: Record, new: Record, by: str | None = None) -> Record:
         return self._save(CONTAINER_REQUESTS, old, new, by or self.settings.system_user_uuid)

@@ -74,7 +74,7 @@ def _find_for_dispatcher(act: Act, uuid: str) -> Record:
 def _save(act: Act, old: Record, new: Record) -> Record:
     if old["state"] == rules.QUEUED and new["state"] == rules.LOCKED and not new["runtime_token"]:
         new = {**new, "auth_uuid": _container_token(act, new)["uuid"]}
-    saved = act.save_container(old, new)
+    saved = act.save_container(old, new, by=act.caller.user_uuid)
     outcomes.settle(act, old, saved)
     return saved
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .values import inspect
+
 
 class ApiError(Exception):
     """A refused call. ``status`` is HTTP's; ``messages`` are the reasons; ``bare`` texts get no request id and no path."""
@@ -42,7 +44,7 @@ def unknown_attribute(name: str, model: str) -> ApiError:
 
 def bad_statement(text: str) -> ApiError:
     """A value that the database of the real server cannot take for the type of the attribute."""
-    return ApiError(422, f'#<ActiveRecord::StatementInvalid:"PG::InvalidTextRepresentation: ERROR:  {text}">')
+    return ApiError(422, f"#<ActiveRecord::StatementInvalid:{inspect(f'PG::InvalidTextRepresentation: ERROR:  {text}')}>")
 
 
 def not_found() -> ApiError:

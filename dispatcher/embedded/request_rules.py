@@ -121,14 +121,15 @@ def _one_mount(label: str, path: str, mount: Any) -> list[str]:
     kind = mount.get("kind")
     if kind not in MOUNT_KINDS:
         return [f"{label} [{path}][kind]: unsupported value {inspect(kind)}"]
-    return [reason for key, value in mount.items() for reason in _mount_key(f"{label} [{path}][{key}]", kind, key, value)]
+    given = {key: value for key, value in mount.items() if value not in (None, "", False)}
+    return [reason for key, value in given.items() for reason in _mount_key(f"{label} [{path}][{key}]", kind, key, value)]
 
 
 def _mount_key(label: str, kind: str, key: str, value: Any) -> list[str]:
     if key not in MOUNT_KINDS[kind] | _MOUNT_COMMON:
         return [f"{label}: parameter is not supported for a {kind} mount"]
     wanted, name = _MOUNT_TYPES.get(key, (object, "any"))
-    if value is None or (isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))):
+    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return []
     return [f"{label}: incompatible value type: {name} required"]
 
