@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "edge"))  # the SSH servers there serve other rooms' tests too
 
-from needs import MARK
-
-
-def missing_tools(reports: list[pytest.TestReport]) -> Counter[str]:
-    """Reasons of skips for a missing tool, and how many tests each left out."""
-    reasons = [report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)]
-    return Counter(reason.partition(MARK)[2].strip() for reason in reasons if MARK in reason)
+from needs import missing_tools
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,12 @@ def needs_command(command: str, *, package: str, service: str | None = None) -> 
 
 def find_command(command: str) -> str | None:
     return shutil.which(command) or shutil.which(command, path=os.pathsep.join(SYSTEM_FOLDERS))
+
+
+def missing_tools(reports: Iterable[pytest.TestReport]) -> Counter[str]:
+    """Reasons of skips for a missing tool, and how many tests each left out."""
+    reasons = [report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)]
+    return Counter(reason.partition(MARK)[2].strip() for reason in reasons if MARK in reason)
 
 
 def _give_up(reason: str) -> None:

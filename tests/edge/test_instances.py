@@ -1,0 +1,371 @@
+"""Probe, start and kill: on a real OpenSSH server with a stand-in runner, and on a scripted executor."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from ssh_support import TIMEOUT_S, eventually
+from sshd import SSHD, running_sshd
+
+from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, StartOutcome, StartReport, Target
+from dispatcher.driver import InstanceType
+from dispatcher.edge.instances import InstanceAccess, SSHInstances, connect_instances
+from dispatcher.edge.runner import Runner, RunnerFile
+from dispatcher.edge.runner_config import RunnerAccess
+from dispatcher.edge.ssh import Output, RemoteError
+from dispatcher.runtime.ports import InstancePort
+
+UUID = "zzzzz-dz642-000000000000001"
+TYPE = InstanceType(name="small", provider_type="s", vcpus=2, ram_bytes=1 << 30)
+
+# Prints what the real one prints; its files lie in the working directory.
+RUNNER = """\
+#!/bin/sh
+case "$1" in
+  --list) cat list.txt 2>/dev/null; exit 0 ;;
+  --detach) shift; echo "$@" >args.txt; cat >stdin.json
+    test -e refuse && { echo "container is already running" >&2; exit 1; }
+    test -e hang && { touch hanging; sleep 60; }
+    echo '{"UUID":"'$UUID'","PID":1}' ;;
+  --kill) test -e alive-"$3" && { echo "still there" >&2; exit 1; }; exit 0 ;;
+esac
+"""
+
+
+def access(server: SSHD, **changes: object) -> InstanceAccess:
+    base = InstanceAccess(
+        private_key=server.login.private,
+        cluster_id="zzzzz",
+        boot_probe_command="test -e booted",
+        runner_access=RunnerAccess(api_host="api.example.com", api_token="v2/secret-token", system_root_token="root"),
+        timeout_command_s=TIMEOUT_S,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SSHD]:
+    folder = tmp_path / "vm"
+    folder.mkdir()
+    with running_sshd(folder) as running:
+        running.install("crunch-run", RUNNER)
+        (folder / "booted").touch()
+        yield running
+
+
+@pytest.fixture
+def instances(server: SSHD) -> Iterator[SSHInstances]:
+    port: InstancePort = connect_instances(access(server))
+    assert isinstance(port, SSHInstances)
+    yield port
+    port.stop()
+
+
+# -------------------------------------------------------------------------------------------------------------------- probe
+
+
+def test_a_booted_instance(server: SSHD, instances: SSHInstances) -> None:
+    """Boot probe, then the list."""
+    (server.folder / "list.txt").write_text(f"{UUID}\nyyyyy-dz642-000000000000009\n")
+    assert instances.probe(server.target(), boot=True) == ProbeReport(reached=True, booted=True, processes=frozenset({UUID}))
+
+
+def test_nothing_runs_is_an_empty_list(server: SSHD, instances: SSHInstances) -> None:
+    """And not an unknown one."""
+    assert instances.probe(server.target(), boot=False) == ProbeReport(reached=True, processes=frozenset())
+
+
+def test_a_boot_probe_that_fails_does_not_hide_what_runs(server: SSHD, instances: SSHInstances) -> None:
+    """An instance that was found at start may run containers although its system is degraded."""
+    (server.folder / "booted").unlink()
+    (server.folder / "list.txt").write_text(f"{UUID}\n")
+    report = instances.probe(server.target(), boot=True)
+    assert (report.reached, report.booted, report.processes) == (True, False, frozenset({UUID}))
+    assert (report.problem, report.error) == (ProbeProblem.COMMAND, "boot probe: exit status 1")
+
+
+def test_the_last_words_of_a_failed_boot_probe_are_kept(server: SSHD) -> None:
+    """Its standard error, on one line, without control characters."""
+    said = "printf 'degraded\\n\\033[31mdocker.service failed\\n' >&2; exit 1"
+    instances = connect_instances(access(server, boot_probe_command=said))
+    report = instances.probe(server.target(), boot=True)
+    instances.stop()
+    assert report.error == "boot probe: exit status 1: degraded ?[31mdocker.service failed"
+
+
+def test_a_missing_runner_says_nothing_about_processes(server: SSHD, instances: SSHInstances) -> None:
+    """Reached, not ready, and nobody knows what runs."""
+    (server.folder / "bin" / "crunch-run").unlink()
+    report = instances.probe(server.target(), boot=True)
+    assert (report.reached, report.booted, report.processes) == (True, False, None)
+    assert (report.problem, "list: exit status 127" in report.error) == (ProbeProblem.COMMAND, True)
+
+
+def test_broken_and_stale(server: SSHD, instances: SSHInstances) -> None:
+    """The runner's own remarks are passed on as they are."""
+    (server.folder / "list.txt").write_text(f"{UUID} stale\nbroken\n")
+    report = instances.probe(server.target(), boot=False)
+    assert (report.processes, report.stale, report.broken) == (frozenset(), frozenset({UUID}), True)
+
+
+def test_noise_is_kept_apart(server: SSHD, instances: SSHInstances) -> None:
+    """The list counts, and the noise can be read."""
+    (server.folder / "list.txt").write_text(f"last login: today\n{UUID}\n")
+    report = instances.probe(server.target(), boot=False)
+    assert (report.processes, report.problem) == (frozenset({UUID}), ProbeProblem.NONE)
+    assert "last login: today" in report.error
+
+
+def test_an_instance_that_cannot_be_reached(server: SSHD, instances: SSHInstances) -> None:
+    """One attempt, one reason."""
+    target = replace(server.target(), address=None)
+    report = instances.probe(target, boot=True)
+    assert report == ProbeReport(reached=False, problem=ProbeProblem.NO_ADDRESS, error="vm-1 has no address yet")
+
+
+# --------------------------------------------------------------------------------------------------------------- deployment
+
+
+@pytest.fixture
+def deploying(server: SSHD, tmp_path: Path) -> Iterator[tuple[SSHInstances, Path]]:
+    """Instances whose image has no runner, and the place where it has to be."""
+    binary = tmp_path / "crunch-run"
+    binary.write_text(RUNNER + "# " + "x" * 3_000_000)
+    (server.folder / "bin" / "crunch-run").unlink()
+    directory = tmp_path / "deployed"
+    instances = connect_instances(access(server, deploy_binary=str(binary), deploy_directory=str(directory)))
+    yield instances, Path(RunnerFile.of(binary.read_bytes(), str(directory)).path)
+    instances.stop()
+
+
+def test_the_runner_is_put_there_once(server: SSHD, deploying: tuple[SSHInstances, Path]) -> None:
+    """The second probe finds it in place and leaves it alone."""
+    instances, place = deploying
+    assert instances.probe(server.target(), boot=True).booted
+    first = place.stat()
+    assert instances.probe(server.target(), boot=True).booted
+    assert (place.stat().st_ino, os.access(place, os.X_OK)) == (first.st_ino, True)
+
+
+def test_a_damaged_runner_is_replaced(server: SSHD, deploying: tuple[SSHInstances, Path]) -> None:
+    """Its checksum is asked for at each boot probe."""
+    instances, place = deploying
+    instances.probe(server.target(), boot=True)
+    place.write_text("damaged")
+    assert instances.probe(server.target(), boot=True).processes == frozenset()
+    assert place.read_text().startswith(RUNNER)
+
+
+def test_the_runner_is_put_there_also_when_the_boot_probe_fails(server: SSHD, deploying: tuple[SSHInstances, Path]) -> None:
+    """Else nobody would know what runs on an instance that was found at start."""
+    instances, _ = deploying
+    (server.folder / "booted").unlink()
+    report = instances.probe(server.target(), boot=True)
+    assert (report.booted, report.processes) == (False, frozenset())
+
+
+def test_a_place_that_cannot_be_written_is_a_failed_boot(server: SSHD, tmp_path: Path) -> None:
+    """With the reason."""
+    (tmp_path / "file").touch()
+    binary = tmp_path / "crunch-run"
+    binary.write_text(RUNNER)
+    instances = connect_instances(access(server, deploy_binary=str(binary), deploy_directory=str(tmp_path / "file" / "below")))
+    report = instances.probe(server.target(), boot=True)
+    instances.stop()
+    assert (report.booted, report.processes, report.problem) == (False, None, ProbeProblem.COMMAND)
+    assert "runner upload: exit status" in report.error
+
+
+def test_a_runner_file_that_cannot_be_read_stops_the_start(server: SSHD) -> None:
+    """At once, with the name of the key, not at the first boot."""
+    with pytest.raises(ValueError, match="DeployRunnerBinary /nowhere"):
+        connect_instances(access(server, deploy_binary="/nowhere"))
+
+
+# ------------------------------------------------------------------------------------------------------------ start and kill
+
+
+def test_a_start(server: SSHD, instances: SSHInstances) -> None:
+    """The command line names the container, standard input has the configuration, and the tokens are only there."""
+    assert instances.start(server.target(), UUID, TYPE, vcpus=1) == StartReport(outcome=StartOutcome.STARTED)
+    args = (server.folder / "args.txt").read_text()
+    environment = json.loads((server.folder / "stdin.json").read_text())["Env"]
+    assert args == f"--stdin-config --runtime-engine=docker {UUID}\n"
+    assert (environment["ARVADOS_API_TOKEN"], environment["GatewayAddress"]) == ("v2/secret-token", "127.0.0.1:0")
+
+
+def test_a_refused_start(server: SSHD, instances: SSHInstances) -> None:
+    """The runner's own words."""
+    (server.folder / "refuse").touch()
+    report = instances.start(server.target(), UUID, TYPE)
+    assert report.outcome is StartOutcome.REFUSED
+    assert report.error == "start: exit status 1: container is already running"
+
+
+def test_a_start_that_never_left(server: SSHD, instances: SSHInstances) -> None:
+    """Nothing may have begun: it may be tried elsewhere at once."""
+    target = replace(server.target(), address="127.0.0.1:1")
+    assert instances.start(target, UUID, TYPE).outcome is StartOutcome.NOT_SENT
+
+
+def test_an_unknown_start_has_lost_its_connection(server: SSHD) -> None:
+    """It overran: whatever of it is still on its way must not arrive later."""
+    (server.folder / "hang").touch()
+    lost: list[str] = []
+    instances = connect_instances(access(server, timeout_start_s=2.0), on_connection_lost=lost.append)
+    report = instances.start(server.target(), UUID, TYPE)
+    assert (report.outcome, (server.folder / "hanging").exists(), lost) == (StartOutcome.UNKNOWN, True, [])
+    instances.stop()
+
+
+@pytest.mark.parametrize(("alive", "report"), [(False, KillReport(gone=True)), (True, None)])
+def test_a_kill(server: SSHD, instances: SSHInstances, alive: bool, report: KillReport | None) -> None:
+    """Only the runner's own success says that nothing is there."""
+    if alive:
+        (server.folder / f"alive-{UUID}").touch()
+    expected = report or KillReport(gone=False, error="kill: exit status 1: still there")
+    assert instances.kill(server.target(), UUID, 15) == expected
+
+
+def test_a_kill_that_nobody_heard(server: SSHD, instances: SSHInstances) -> None:
+    """Not gone, as far as we know."""
+    target = replace(server.target(), address="127.0.0.1:1")
+    assert not instances.kill(target, UUID, 15).gone
+
+
+def test_many_instances_at_once(server: SSHD, instances: SSHInstances) -> None:
+    """Twenty names on one server: each has a connection of its own, and all answer."""
+    with ThreadPoolExecutor(8) as pool:
+        reports = list(pool.map(lambda n: instances.probe(server.target(f"vm-{n}"), boot=True), range(20)))
+    assert {report.booted for report in reports} == {True}
+    assert server.logins() == 20
+
+
+# -------------------------------------------------------------------------------------------------------- on a scripted executor
+
+
+@dataclass
+class Script:
+    """An executor that answers by the first word that a command line contains."""
+
+    answers: dict[str, Output | RemoteError]
+    ran: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    urgent: list[bool] = field(default_factory=list)
+
+    def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
+        self.ran.append(command)
+        self.urgent.append(urgent)
+        answer = next((answer for word, answer in self.answers.items() if word in command), OK)
+        if isinstance(answer, RemoteError):
+            raise answer
+        return answer
+
+    def disconnect(self, name: str) -> None:
+        self.cut.append(name)
+
+    def forget(self, name: str) -> None:
+        self.cut.append(f"{name} forgotten")
+
+    def stop(self) -> None:
+        pass
+
+
+OK = Output(status=0, stdout=b"", stderr=b"")
+LOST = RemoteError(ProbeProblem.UNREACHABLE, "lost", reached=True, sent=True)
+HUNG = RemoteError(ProbeProblem.TIMEOUT, "hung", reached=True, sent=True)
+AWAY = RemoteError(ProbeProblem.TIMEOUT, "away")
+TARGET = Target(name="vm-1", address="10.0.0.1", user="crunch", secret="s")
+
+
+def scripted(script: Script) -> SSHInstances:
+    runner_access = RunnerAccess(api_host="api.example.com", api_token="t")
+    arguments = Runner(arguments=("--foo",))
+    return SSHInstances(InstanceAccess(private_key="", cluster_id="zzzzz", runner=arguments, runner_access=runner_access), script)
+
+
+def test_only_connection_failures_spare_the_list() -> None:
+    """A boot probe that hangs does not hide what runs; a machine that is away is not asked twice."""
+    hung, away = Script({"systemctl": HUNG}), Script({"systemctl": AWAY})
+    assert scripted(hung).probe(TARGET, boot=True).processes == frozenset()
+    assert scripted(away).probe(TARGET, boot=True) == ProbeReport(reached=False, problem=ProbeProblem.TIMEOUT, error="away")
+    assert (len(hung.ran), len(away.ran)) == (2, 1)
+
+
+def test_the_first_failure_is_the_one_that_is_told() -> None:
+    """Boot probe and list fail: the list only suffers from what the boot probe found."""
+    script = Script({"systemctl": Output(status=3, stdout=b"starting\n", stderr=b""), "--list": LOST})
+    report = scripted(script).probe(TARGET, boot=True)
+    expected = ProbeReport(reached=True, problem=ProbeProblem.COMMAND, error="boot probe: exit status 3: starting")
+    assert report == expected
+
+
+def test_a_lost_list_is_unknown() -> None:
+    """Never "no processes"."""
+    report = scripted(Script({"--list": LOST})).probe(TARGET, boot=False)
+    assert (report.processes, report.problem, report.reached) == (None, ProbeProblem.UNREACHABLE, True)
+
+
+def test_other_users_run_everything_but_the_boot_probe_by_sudo() -> None:
+    """As the reference implementation does."""
+    script = Script({})
+    instances = scripted(script)
+    instances.probe(TARGET, boot=True)
+    instances.start(TARGET, UUID, TYPE)
+    instances.kill(TARGET, UUID, 15)
+    assert script.ran == [
+        "systemctl is-system-running",
+        "sudo crunch-run --list",
+        f"sudo crunch-run --detach --stdin-config '--runtime-engine=docker' '--foo' '{UUID}'",
+        f"sudo crunch-run --kill 15 {UUID}",
+    ]
+    assert script.urgent == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "cut"),
+    [(LOST, StartOutcome.UNKNOWN, ["vm-1"]), (HUNG, StartOutcome.UNKNOWN, ["vm-1"]), (AWAY, StartOutcome.NOT_SENT, [])],
+)
+def test_what_becomes_of_a_failed_start(failure: RemoteError, outcome: StartOutcome, cut: list[str]) -> None:
+    """Unknown only when bytes may have left, and then the connection is cut before anybody hears of it."""
+    script = Script({"--detach": failure})
+    assert scripted(script).start(TARGET, UUID, TYPE).outcome is outcome
+    assert script.cut == cut
+
+
+def test_close_forgets() -> None:
+    """The instance is gone."""
+    script = Script({})
+    scripted(script).close("vm-1")
+    assert script.cut == ["vm-1 forgotten"]
+
+
+def test_uploads_are_few_at_once(server: SSHD, tmp_path: Path) -> None:
+    """Who finds no room is told so, and tries again with the next probe."""
+    binary = tmp_path / "crunch-run"
+    binary.write_text(RUNNER)
+    release, waiting = threading.Event(), threading.Semaphore(0)
+
+    class Slow(Script):
+        def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
+            if stdin:
+                waiting.release()
+                release.wait(TIMEOUT_S)
+            return OK
+
+    instances = SSHInstances(access(server, deploy_binary=str(binary)), Slow({}))
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(instances.probe, TARGET, boot=True) for _ in range(8)]
+        assert eventually(lambda: waiting._value == 8)
+        ninth = instances.probe(TARGET, boot=True)
+        release.set()
+        assert all(job.result().booted for job in jobs)
+    assert (ninth.booted, ninth.error) == (False, "the runner waits for its turn to be uploaded")
+    assert instances.probe(TARGET, boot=True).booted
