@@ -30,6 +30,7 @@ def build_instance(cloud: StubCloud, instance_id: str, request: CreateRequest, s
         knobs=cloud.knobs,
         random=cloud.random,
         workload=cloud.workload,
+        lock=cloud.lock,
     )
     _draw_boot(cloud, instance)
     _draw_faults(cloud, instance)

@@ -70,7 +70,8 @@ class StubCloud:
         self.faults: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.leftovers: list[tuple[Owner, Leftover]] = []
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.instances: dict[str, StubInstance] = {}
         self._pause = pause
         self._blocks = blocks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,6 +65,7 @@ class StubInstance:
     knobs: StubKnobs
     random: random.Random
     workload: Workload
+    lock: threading.RLock = field(repr=False, default_factory=threading.RLock)  # of the whole cloud
 
     address_at_s: float = 0.0
     ssh_at_s: float = 0.0
@@ -138,6 +140,10 @@ class StubInstance:
             raise Unreachable("connection refused")
         if now >= self.hung_at_s or now < self.cut_off_until_s:
             raise Unreachable("no answer")
+
+    def accepts_connections(self, now: float) -> bool:
+        """Whether a real server in its place takes a connection; a hung machine does, and then falls silent."""
+        return self.exists(now) and max(self.ssh_at_s, self.cut_off_until_s) <= now < self.failed_at_s
 
     def is_booted(self, now: float) -> bool:
         return self.booted_at_s <= now < min(self.failed_at_s, self.gone_at_s)
