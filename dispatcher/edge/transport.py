@@ -99,7 +99,8 @@ def proxies_for(url: str) -> dict[str, str]:
     """The proxies that ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` name for this URL."""
     if is_never_proxied(urlsplit(url).hostname or ""):
         return {}
-    return {scheme: proxy for scheme, proxy in requests.utils.get_environ_proxies(url).items() if proxy}
+    found = requests.utils.get_environ_proxies(url)
+    return {scheme: found[scheme] for scheme in ("http", "https", "all") if found.get(scheme)}
 
 
 # -------------------------------------------------------------------------------------------------------------- deadlines

@@ -133,10 +133,13 @@ class _Server(ThreadingHTTPServer):
     context: ssl.SSLContext | None
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        if self.context:
-            request.settimeout(10)
-            request = self.context.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        if self.context is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(10)
+        with self.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as secured:
+            secured.do_handshake()
+            super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is what many of these tests are about."""

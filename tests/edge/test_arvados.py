@@ -22,6 +22,15 @@ TOKEN = f"v2/{TOKEN_UUID}/{SECRET}"
 CURRENT = "/arvados/v1/api_client_authorizations/current"
 LIST = "/arvados/v1/containers"
 
+_opened: list[ArvadosQueue] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_what_was_opened() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
+
 
 def uuid(number: int) -> str:
     return f"zzzzz-dz642-{number:015d}"
@@ -50,7 +59,9 @@ def in_turn(*replies: Reply) -> Answer:
 
 
 def queue(server: Running, **settings: Any) -> ArvadosQueue:
-    return ArvadosQueue(Endpoint(url=server.url, token=TOKEN, server_address="", **{"timeout_s": 10.0, **settings}))
+    endpoint = Endpoint(url=server.url, token=TOKEN, server_address="", **{"timeout_s": 10.0, **settings})
+    _opened.append(ArvadosQueue(endpoint))
+    return _opened[-1]
 
 
 def lists(mine: Callable[[Asked], Reply], available: Callable[[Asked], Reply]) -> Answer:

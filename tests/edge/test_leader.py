@@ -74,7 +74,7 @@ def test_the_second_waits_names_the_first_and_takes_over(server: Database) -> No
     with Term(by(server.connection)) as first:
         first.leads()
         with Term(by(server.connection)) as second:
-            second.tells(r"a client at 127\.0\.0\.1:\d+ \(cloud-dispatcher\) holds lock 10005 of PostgreSQL database arvados_test")
+            second.tells(r"a client at 127\.0\.0\.1:\d+ \(cloud-dispatcher\) holds lock 10005 of PostgreSQL database")
             assert None not in second.told
             first.leader.close()
             second.leads()

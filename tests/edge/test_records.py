@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +11,11 @@ import pytest
 from dispatcher.core.model import ContainerRecord, ContainerState, GPURequest, Requirements
 from dispatcher.edge.http import parse_object
 from dispatcher.edge.records import NotUnderstood, is_container_uuid, parse_record
+from tests.embedded import transcripts
 
 UUID = "zzzzz-dz642-queuedcontainer"
 TOKEN = "zzzzz-gj3su-000000000000000"
 IMAGE = "fa3c1a9cb6783f85f2ecda037e07b8c3+167"
-BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "shared/reference/queue-api/transcripts.jsonl"
-RECORDED = Path(os.environ.get("RECORDED_QUEUE_ANSWERS", BESIDE_THE_REPOSITORY))
 
 # A whole record as Arvados 3.2.1 answers it, without the fields that no dispatcher looks at.
 FULL: dict[str, Any] = {
@@ -193,11 +190,11 @@ def recorded_containers() -> Iterator[dict[str, Any]]:
         for each in value if isinstance(value, list) else ():
             yield from inside(each)
 
-    for line in RECORDED.read_text(encoding="utf-8").splitlines():
+    for line in transcripts.location().read_text(encoding="utf-8").splitlines():
         yield from inside(json.loads(line)["response"])
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="RECORDED_QUEUE_ANSWERS names no file with recorded answers")
+@pytest.mark.skipif(not transcripts.location().exists(), reason=f"{transcripts.VARIABLE} names no recordings of the real server")
 def test_every_recorded_container_is_understood() -> None:
     """Whatever a real service answered about a container, we can read."""
     records = [parse_record(each) for each in recorded_containers()]
