@@ -1,0 +1,50 @@
+"""The command line: one table of commands, each in a module of its own that is imported only when it is called.
+
+A module is named in the table with one line of help, so that ``--help`` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+
+class Row(NamedTuple):
+    """``source`` is ``module:function``; the function is a click command."""
+
+    source: str
+    help: str
+
+
+COMMANDS: dict[str, Row] = {
+    "check-config": Row("dispatcher.cli.check_config:check_config", "Tell everything that is wrong with the configuration."),
+    "drivers": Row("dispatcher.cli.drivers:drivers", "List the cloud drivers that are installed."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are found in COMMANDS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        row = COMMANDS.get(cmd_name)
+        if row is None:
+            return None
+        module, _, function = row.source.partition(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "--version", package_name="cloud-dispatcher", message="%(prog)s %(version)s")
+def main() -> None:
+    """Runs containers from an Arvados queue on cloud VMs that it creates, watches and destroys."""

@@ -24,7 +24,7 @@ class Settings:
     instance_set_id: str = ""
     resource_tags: Mapping[str, str] = field(default_factory=dict)
     image_id: str = ""
-    instance_init_command: str = ""
+    instance_init_command: str = field(default="", repr=False)  # sites put passwords into it
     deploy_public_key: bool = True
 
     # Sizing

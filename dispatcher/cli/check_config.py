@@ -1,0 +1,112 @@
+"""``check-config``: everything that is wrong with the configuration, and every value in force with where it came from.
+
+What people need first goes last: values, then warnings, then problems, then one line with the verdict. No secret is printed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from dispatcher.cli.drivers import driver_problem
+from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, InForce, Loaded, Problem, load
+
+GOOD, WRONG, UNREADABLE = 0, 1, 2
+WIDEST_VALUE = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is printed, and how the command ends."""
+
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    in_force: tuple[InForce, ...]
+    exit_code: int
+
+    @property
+    def words(self) -> str:
+        warned = f", {len(self.warnings)} to look at" if self.warnings else ""
+        if self.exit_code == GOOD:
+            return f"the configuration can be used{warned}"
+        return f"the configuration cannot be used: {len(self.problems)} to mend{warned}"
+
+
+@click.command()
+@click.option("--config", "config_path", default=DEFAULT_CONFIG, show_default=True, help="The cluster's configuration.")
+@click.option("--settings", "settings_path", help=f"Our own settings; must exist when given.  [default: {DEFAULT_SETTINGS}]")
+@click.option("--cluster", "cluster_id", help="Which cluster of the file; needed when it holds several.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def check_config(
+    context: click.Context, config_path: str, settings_path: str | None, cluster_id: str | None, as_json: bool
+) -> None:
+    """Tell everything that is wrong with the configuration, and print every value in force and where it came from.
+
+    Secrets are shown only as "set" or "not set". Values go to standard output, warnings and problems to standard error.
+
+    \b
+    Exit status:
+      0  the dispatcher could start; there may be warnings
+      1  something is wrong
+      2  the command was called wrongly, or a file cannot be read
+    """
+    verdict = judge(load(config_path, settings_path, cluster_id))
+    if as_json:
+        click.echo(json.dumps(as_object(verdict), indent=2))
+    else:
+        show(verdict)
+    context.exit(verdict.exit_code)
+
+
+def judge(loaded: Loaded) -> Verdict:
+    """The driver's own parameters are looked at only when everything else is right."""
+    wrong = driver_problem(loaded, loaded.config) if loaded.config is not None else None
+    problems = loaded.problems if wrong is None else (*loaded.problems, wrong)
+    code = UNREADABLE if loaded.unreadable else WRONG if problems else GOOD
+    return Verdict(problems=problems, warnings=loaded.warnings, in_force=loaded.in_force, exit_code=code)
+
+
+def show(verdict: Verdict) -> None:
+    for line in value_lines(verdict.in_force):
+        click.echo(line)
+    for kind, notes in (("warning", verdict.warnings), ("error", verdict.problems)):
+        for note in notes:
+            click.echo(printable(f"{kind}: {note}"), err=True)
+    click.echo(verdict.words, err=True)
+
+
+def value_lines(in_force: Iterable[InForce]) -> list[str]:
+    """Three columns: key, value, origin."""
+    rows = [(printable(each.path), printable(each.shown), printable(str(each.origin))) for each in in_force]
+    first = max((len(path) for path, _, _ in rows), default=0)
+    second = min(WIDEST_VALUE, max((len(value) for _, value, _ in rows), default=0))
+    return [f"{path:<{first}}  {value:<{second}}  {origin}" for path, value, origin in rows]
+
+
+def printable(text: str) -> str:
+    """Control characters from a file must not reach the terminal."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def as_object(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "exit": verdict.exit_code,
+        "problems": [_note(each) for each in verdict.problems],
+        "warnings": [_note(each) for each in verdict.warnings],
+        "in_force": [_value(each) for each in verdict.in_force],
+    }
+
+
+def _note(note: Problem) -> dict[str, Any]:
+    return {"file": note.file, "line": note.line, "column": note.column, "path": note.path, "text": note.text}
+
+
+def _value(each: InForce) -> dict[str, Any]:
+    origin = each.origin
+    from_file = {"file": origin.file, "line": origin.line} if origin.file and origin.line is not None else {}
+    return {"path": each.path, "value": each.shown, "source": str(origin.source), "note": origin.note, **from_file}

@@ -1,0 +1,44 @@
+"""Configuration: the cluster's own YAML file and our optional one become one frozen Config, or a list of all that is wrong.
+
+``load`` is the entrance; ``keys.py`` holds the one table from which reading, checking, showing and the documentation follow.
+"""
+
+from dispatcher.config.load import DEFAULT_CONFIG, DEFAULT_SETTINGS, load
+from dispatcher.config.machine import Machine
+from dispatcher.config.model import (
+    API,
+    Access,
+    Config,
+    DriverChoice,
+    Listen,
+    Loaded,
+    Logs,
+    PostgreSQL,
+    Runner,
+    StatePlaces,
+)
+from dispatcher.config.problems import InForce, Origin, Problem, Severity, Source
+from dispatcher.config.reference import configuration_page
+
+__all__ = [
+    "API",
+    "DEFAULT_CONFIG",
+    "DEFAULT_SETTINGS",
+    "Access",
+    "Config",
+    "DriverChoice",
+    "InForce",
+    "Listen",
+    "Loaded",
+    "Logs",
+    "Machine",
+    "Origin",
+    "PostgreSQL",
+    "Problem",
+    "Runner",
+    "Severity",
+    "Source",
+    "StatePlaces",
+    "configuration_page",
+    "load",
+]

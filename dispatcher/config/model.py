@@ -1,0 +1,140 @@
+"""The configuration as one frozen value: the core's Settings, and what the other rooms need to reach the world.
+
+Secrets are never part of a ``repr``. Everything here was checked; what depends on the network or on a driver was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dispatcher.config.problems import InForce, Problem, Severity
+from dispatcher.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class API:
+    """The queue service. ``host`` is ``host`` or ``host:port``, as runners get it; ``url`` has the scheme and no slash at its
+    end. ``insecure``: its certificate is not verified."""
+
+    url: str
+    host: str
+    token: str = field(repr=False)
+    insecure: bool = False
+    max_items_per_response: int = 1000
+    max_concurrent_requests: int = 64
+    max_queue_time_for_lock_requests_s: float = 2.0
+    max_dispatch_attempts: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the management API listens. ``url`` is the entry of InternalURLs; empty when this host has none."""
+
+    host: str = "127.0.0.1"
+    port: int = 9006
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgreSQL:
+    """``parameters`` are libpq's, by its names (host, port, user, password, dbname, …)."""
+
+    parameters: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    level: str = "info"
+    format: str = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How instances are reached. ``private_key`` is PEM text; ``ssh_port`` a number or the name of a service, for addresses
+    that name none."""
+
+    private_key: str = field(repr=False)
+    ssh_port: str = "22"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """The program that runs a container on an instance. ``binary`` is the file on this host that is put there, into
+    ``directory``; None: the instance's own ``command`` is used."""
+
+    command: str = "crunch-run"
+    arguments: tuple[str, ...] = ()
+    engine: str = "docker"
+    binary: str | None = None
+    directory: str = "/tmp/arvados-crunch-run"  # noqa: S108  (upstream's; made by root, and checked by its hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverChoice:
+    """``parameters`` is what stands under DriverParameters; it may hold secrets, and the driver checks it."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatePlaces:
+    """Where this host keeps hints over a restart, and the lock file that stands in for PostgreSQL."""
+
+    folder: str
+    lock_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that the files say. ``cluster`` is the cluster's own mapping as it stands there, secrets included: runners
+    with a local storage server get it. ``in_force`` tells each value and where it came from."""
+
+    cluster_id: str
+    settings: Settings
+    api: API
+    listen: Listen
+    management_token: str = field(repr=False)
+    postgresql: PostgreSQL | None
+    logs: Logs
+    access: Access
+    runner: Runner
+    driver: DriverChoice
+    state: StatePlaces
+    cluster: Mapping[str, Any] = field(repr=False)
+    in_force: tuple[InForce, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What came of reading the files. ``config`` is None when there is any error in ``problems``; ``in_force`` is filled as
+    far as the files could be understood. ``lines``: path of the driver's keys below ``prefix`` → line."""
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    in_force: tuple[InForce, ...] = field(repr=False, default=())
+    file: str = ""
+    prefix: str = ""
+    lines: Mapping[str, int] = field(repr=False, default_factory=dict)
+
+    @property
+    def unreadable(self) -> bool:
+        return any(problem.unreadable for problem in self.problems)
+
+    def driver_problem(self, path: str, text: str) -> Problem:
+        """A driver's complaint about the parameter ``path`` (below DriverParameters), at its line or the nearest above."""
+        return self._problem("Containers.CloudVMs.DriverParameters" + (f".{path}" if path else ""), text)
+
+    def driver_choice_problem(self, text: str) -> Problem:
+        """What is wrong with the driver as such."""
+        return self._problem("Containers.CloudVMs.Driver", text)
+
+    def _problem(self, path: str, text: str) -> Problem:
+        known = path
+        while known and known not in self.lines:
+            known = known.rpartition(".")[0]
+        full = f"{self.prefix}.{path}" if self.prefix else path
+        return Problem(severity=Severity.ERROR, file=self.file, path=full, line=self.lines.get(known), text=text)
