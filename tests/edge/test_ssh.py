@@ -100,6 +100,14 @@ def test_commands_share_one_connection_and_leave_nothing_behind(server: SSHD, ex
     assert (server.logins() - before, len(link.transport.channels_seen), len(link.transport.closed_by_peer)) == (1, 0, 0)
 
 
+def test_an_idle_connection_hardly_wakes(server: SSHD, executor: SSHExecutor) -> None:
+    """The library's own ten wake-ups a second make 1,000 connections collapse."""
+    executor.run(server.target(), "true", timeout_s=TIMEOUT_S)
+    link = executor._peers["vm-1"].link
+    assert link is not None
+    assert link.transport.sock.gettimeout() == 60
+
+
 def test_concurrent_callers_share_the_one_dial(server: SSHD, executor: SSHExecutor) -> None:
     """Eight first commands at once, one login."""
     before = server.logins()

@@ -59,9 +59,9 @@ def parse_address(address: str, default_port: int) -> Endpoint:
 
 def _split(address: str) -> tuple[str, str]:
     if address.startswith("["):
-        host, _, rest = address[1:].partition("]")
-        if rest and not rest.startswith(":"):
-            raise ValueError(f"{address!r}: after the bracket only :port may follow")
+        host, closing, rest = address[1:].partition("]")
+        if not closing or (rest and not rest.startswith(":")):
+            raise ValueError(f"{address!r}: a bracket must close, and only :port may follow")
         return host, rest[1:]
     if address.count(":") == 1:
         host, _, port = address.partition(":")
