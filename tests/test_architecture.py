@@ -70,7 +70,7 @@ LAWS = (
     Row(
         law="edge translates the world into the core's words and never turns the crank",
         room=EDGE,
-        may=(EDGE, CONTRACT, "dispatcher.core.model", "dispatcher.core.messages"),
+        may=(EDGE, CONTRACT, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.failures"),
         libraries=("requests", "urllib3", "paramiko", "cryptography", "tenacity", "psycopg", "certifi", "websocket"),
         never=(RUNTIME, WEB, SIMULATION, CLI),
     ),

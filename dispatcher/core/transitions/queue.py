@@ -119,9 +119,19 @@ def _seat(state: State, container: Container) -> State:
     if stray is not None and container.instance is None:
         return bind(state, container, stray)
     held = state.containers.get(container.uuid)
+    if held is not None and container.state.final and not held.state.final:
+        state = _look_for_exit(state, container)
     if held is not None and held.fit is not container.fit:
         return resize(state, container)
     return put_container(state, container)
+
+
+def _look_for_exit(state: State, container: Container) -> State:
+    """A container that is over has a runner that is ending: its instance is probed at once, and not when it is its turn."""
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    if instance is None:
+        return state
+    return replace(state, instances=state.instances.set(instance.name, replace(instance, probe_due=True)))
 
 
 def _observe_records(state: State, records: Iterable[ContainerRecord], began_s: float, now: float) -> State:

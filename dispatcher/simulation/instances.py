@@ -1,0 +1,129 @@
+"""What the dispatcher does on an instance, on the stub's plain objects: the port of SSH without SSH.
+
+A start whose answer is lost may still take effect for a while after the connection was closed, as a real one may.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, StartOutcome, StartReport, Target
+from dispatcher.driver import InstanceType
+from drivers.stub import CommandFailed, StubCloud, StubInstance, Unreachable
+
+
+@dataclass(slots=True, kw_only=True)
+class InstanceKnobs:
+    lost_start_rate: float = 0.0  # the start took effect, or will, and nobody knows
+    unsent_start_rate: float = 0.0
+    lost_probe_rate: float = 0.0
+    down_until_s: float = -1.0  # our own network to the instances is broken until then
+
+
+class FakeInstances:
+    """``InstancePort``. ``later`` runs something after some seconds: an effect that outlives its connection."""
+
+    def __init__(
+        self, cloud: StubCloud, chance: random.Random, later: Callable[[float, Callable[[], None]], None],
+        length_of: Callable[[str], float],
+    ) -> None:  # fmt: skip
+        self.cloud, self.chance, self.later, self.length_of = cloud, chance, later, length_of
+        self.knobs = InstanceKnobs()
+        self.faults: dict[str, int] = {}
+
+    def _fault(self, what: str, rate: float) -> bool:
+        if self.chance.random() >= rate:
+            return False
+        self.faults[what] = self.faults.get(what, 0) + 1
+        return True
+
+    def _find(self, target: Target) -> StubInstance:
+        now = self.cloud.now()
+        if now < self.knobs.down_until_s:
+            self.faults["own network down"] = self.faults.get("own network down", 0) + 1
+            raise Unreachable("our own network is down")
+        instance = self.cloud.at_address(target.address, now) if target.address else None
+        if instance is None:
+            raise Unreachable("no route to host")
+        instance.check_reachable(now)
+        if instance.secret != target.secret:
+            raise Unreachable("another machine answers there")
+        return instance
+
+    def probe(self, target: Target, *, boot: bool) -> ProbeReport:
+        now = self.cloud.now()
+        self.cloud.advance(now)
+        if target.address is None:
+            return ProbeReport(reached=False, problem=ProbeProblem.NO_ADDRESS)
+        try:
+            instance = self._find(target)
+        except Unreachable as error:
+            return ProbeReport(reached=False, problem=ProbeProblem.UNREACHABLE, error=str(error))
+        if self._fault("probe lost", self.knobs.lost_probe_rate):
+            return ProbeReport(reached=True, problem=ProbeProblem.UNREACHABLE, error="the connection was lost")
+        return self._look(instance, now, boot=boot)
+
+    def _look(self, instance: StubInstance, now: float, *, boot: bool) -> ProbeReport:
+        error, booted = "", not boot
+        try:
+            if boot:
+                instance.run_boot_probe(now)
+                booted = True
+        except CommandFailed as failed:
+            error = str(failed)
+        try:
+            shown = instance.list_processes(now)
+        except CommandFailed as failed:
+            return ProbeReport(reached=True, problem=ProbeProblem.COMMAND, error=error or str(failed))
+        return ProbeReport(
+            reached=True, booted=booted, processes=shown.running, stale=shown.stale, broken=shown.broken, error=error,
+            problem=ProbeProblem.COMMAND if error else ProbeProblem.NONE,
+        )  # fmt: skip
+
+    def start(self, target: Target, uuid: str, instance_type: InstanceType, *, vcpus: int | None = None) -> StartReport:
+        now = self.cloud.now()
+        self.cloud.advance(now)
+        try:
+            instance = self._find(target)
+        except Unreachable as error:
+            return StartReport(outcome=StartOutcome.NOT_SENT, error=str(error))
+        if self._fault("start not sent", self.knobs.unsent_start_rate):
+            return StartReport(outcome=StartOutcome.NOT_SENT, error="the connection broke before the command")
+        if self._fault("start lost", self.knobs.lost_start_rate):
+            self._start_late(instance, uuid)
+            return StartReport(outcome=StartOutcome.UNKNOWN, error="the connection broke")
+        return self._start(instance, uuid, now)
+
+    def _start(self, instance: StubInstance, uuid: str, now: float) -> StartReport:
+        try:
+            instance.start(uuid, now, self.length_of(uuid))
+        except CommandFailed as error:
+            return StartReport(outcome=StartOutcome.REFUSED, error=str(error))
+        except Unreachable as error:
+            return StartReport(outcome=StartOutcome.UNKNOWN, error=str(error))
+        return StartReport(outcome=StartOutcome.STARTED)
+
+    def _start_late(self, instance: StubInstance, uuid: str) -> None:
+        """It never begins, or begins within the time in which a closed connection may still do something."""
+        if self.chance.random() < 0.4:
+            return
+
+        def begin() -> None:
+            self.cloud.advance(self.cloud.now())
+            self._start(instance, uuid, self.cloud.now())
+
+        self.later(self.chance.uniform(0.0, 9.0 - self.cloud.knobs.detach_s), begin)
+
+    def kill(self, target: Target, uuid: str, signal: int) -> KillReport:
+        now = self.cloud.now()
+        self.cloud.advance(now)
+        try:
+            instance = self._find(target)
+            return KillReport(gone=instance.kill(uuid, signal, now))
+        except (Unreachable, CommandFailed) as error:
+            return KillReport(gone=False, error=str(error))
+
+    def close(self, name: str) -> None:
+        """There is no connection to close."""

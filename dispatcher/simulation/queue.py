@@ -1,0 +1,218 @@
+"""The queue service of the simulation: the server's state machine in memory, and the faults of a network in front of it.
+
+It is also what the simulated runners speak to, and it knows the truth: a container that would run twice at once is a violation.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dispatcher.core.messages import QueueError, QueueFailure, Records
+from dispatcher.core.model import ContainerRecord, ContainerState, Requirements
+from drivers.stub import Ending
+
+TOKEN = "zzzzz-gj3su-000000000000000"  # noqa: S105 - the uuid of a token, which is no secret
+
+
+@dataclass(slots=True, kw_only=True)
+class QueueKnobs:
+    """Chances between 0 and 1 per call."""
+
+    error_rate: float = 0.0  # nothing happened, and the caller is told so
+    lost_answer_rate: float = 0.0  # it happened, and the caller is not told
+    overload_rate: float = 0.0  # 503 on a lock
+    short_poll_rate: float = 0.0  # a poll that leaves some out (pages shifted under it)
+    down_until_s: float = -1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One container as the server has it. ``attempts_left``: how often a cancelled one is replaced by a fresh one."""
+
+    uuid: str
+    requirements: Requirements
+    priority: int
+    length_s: float
+    attempts_left: int
+    state: ContainerState = ContainerState.QUEUED
+    locked_by: str | None = None
+    lock_count: int = 0
+    gateway_address: str = ""
+    reason: str = ""
+    root: str = ""  # the first of the row of containers that replaced each other
+
+
+@dataclass(slots=True)
+class Violations:
+    """What must never happen, in words, with the time."""
+
+    now: Callable[[], float]
+    found: list[str] = field(default_factory=list)
+
+    def report(self, text: str) -> None:
+        self.found.append(f"at {self.now():.3f} s: {text}")
+
+
+class FakeQueue:
+    """``QueuePort`` for dispatchers, ``Workload`` for the stub's runners."""
+
+    def __init__(self, now: Callable[[], float], chance: random.Random, violations: Violations, max_attempts: int = 10):
+        self.now, self.chance, self.violations = now, chance, violations
+        self.knobs = QueueKnobs()
+        self.max_attempts = max_attempts
+        self.entries: dict[str, Entry] = {}
+        self.running: dict[str, str] = {}  # uuid → instance on which a runner of it is alive
+        self.faults: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
+        self.serial = 0
+
+    # -- what users do
+
+    def submit(self, requirements: Requirements, priority: int, length_s: float, attempts: int = 3, root: str = "") -> str:
+        self.serial += 1
+        uuid = f"zzzzz-dz642-{self.serial:015d}"
+        self.entries[uuid] = Entry(
+            uuid=uuid, requirements=requirements, priority=priority, length_s=length_s, attempts_left=attempts - 1,
+            root=root or uuid,
+        )  # fmt: skip
+        return uuid
+
+    def set_priority(self, uuid: str, priority: int) -> None:
+        self.entries[uuid].priority = priority
+        entry = self.entries[uuid]
+        if priority == 0 and entry.state is ContainerState.QUEUED:
+            self._finish(entry, ContainerState.CANCELLED, "the user cancelled it")
+
+    def open_entries(self) -> list[Entry]:
+        return [entry for entry in self.entries.values() if not entry.state.final]
+
+    # -- the network in front of it
+
+    def _fault(self, what: str, rate: float) -> bool:
+        if self.chance.random() >= rate:
+            return False
+        self.faults[what] = self.faults.get(what, 0) + 1
+        return True
+
+    def _arrive(self, call: str) -> None:
+        if self.now() < self.knobs.down_until_s:
+            raise QueueError(QueueFailure(text="no connection to the queue service"))
+        if self._fault(f"{call}: error", self.knobs.error_rate):
+            raise QueueError(QueueFailure(text="internal error", status=500))
+
+    def _leave(self, call: str) -> None:
+        if self._fault(f"{call}: lost answer", self.knobs.lost_answer_rate):
+            raise QueueError(QueueFailure(text="the answer was lost on the way"))
+
+    @staticmethod
+    def _refuse(text: str) -> QueueError:
+        return QueueError(QueueFailure(text=text, status=422))
+
+    def _record(self, entry: Entry, *, full: bool = False) -> ContainerRecord:
+        return ContainerRecord(
+            uuid=entry.uuid, state=entry.state, priority=entry.priority, locked_by_uuid=entry.locked_by,
+            lock_count=entry.lock_count, created_at="2026-01-01T00:00:00Z", gateway_address=entry.gateway_address,
+            requirements=entry.requirements if full else None,
+        )  # fmt: skip
+
+    # -- QueuePort
+
+    def token_uuid(self) -> str:
+        self._arrive("token")
+        return TOKEN
+
+    def poll(self) -> Records:
+        self._arrive("poll")
+        shown = [
+            self._record(entry)
+            for entry in self.entries.values()
+            if entry.locked_by == TOKEN or (entry.state is ContainerState.QUEUED and entry.priority > 0)
+        ]
+        if self._fault("poll: short", self.knobs.short_poll_rate):
+            shown = [record for record in shown if self.chance.random() < 0.7]
+        self._leave("poll")
+        return Records(records=tuple(shown))
+
+    def read(self, uuids: Sequence[str]) -> Records:
+        self._arrive("read")
+        found = [self._record(self.entries[uuid], full=True) for uuid in uuids if uuid in self.entries]
+        self._leave("read")
+        return Records(records=tuple(found))
+
+    def lock(self, uuid: str) -> ContainerRecord:
+        if self._fault("lock: 503", self.knobs.overload_rate):
+            raise QueueError(QueueFailure(text="", status=503))
+        self._arrive("lock")
+        entry = self.entries[uuid]
+        if entry.state is not ContainerState.QUEUED or entry.priority < 1:
+            raise self._refuse(f"cannot lock when {entry.state.value}")
+        entry.state, entry.locked_by, entry.lock_count = ContainerState.LOCKED, TOKEN, entry.lock_count + 1
+        self._leave("lock")
+        return self._short(entry)
+
+    def _short(self, entry: Entry) -> ContainerRecord:
+        return ContainerRecord(
+            uuid=entry.uuid, state=entry.state, priority=entry.priority, locked_by_uuid=entry.locked_by
+        )
+
+    def unlock(self, uuid: str) -> ContainerRecord:
+        self._arrive("unlock")
+        entry = self.entries[uuid]
+        if entry.state is not ContainerState.LOCKED:
+            raise self._refuse(f"cannot unlock when {entry.state.value}")
+        if uuid in self.running:
+            self.violations.report(f"{uuid} is unlocked while its runner is alive on {self.running[uuid]}")
+        entry.state, entry.locked_by = ContainerState.QUEUED, None
+        if entry.lock_count >= self.max_attempts:
+            self._finish(entry, ContainerState.CANCELLED, "too many attempts")
+        elif entry.priority < 1:
+            self._finish(entry, ContainerState.CANCELLED, "the user cancelled it")
+        self._leave("unlock")
+        return self._short(entry)
+
+    def cancel(self, uuid: str, error: str, detail: str) -> ContainerRecord:
+        self._arrive("cancel")
+        entry = self.entries[uuid]
+        if entry.state.final:
+            raise self._refuse(f"State cannot change from {entry.state.value} to Cancelled")
+        if uuid in self.running:
+            self.violations.report(f"{uuid} is cancelled ({error}) while its runner is alive on {self.running[uuid]}")
+        self._finish(entry, ContainerState.CANCELLED, error)
+        self._leave("cancel")
+        return self._short(entry)
+
+    def _finish(self, entry: Entry, state: ContainerState, reason: str) -> None:
+        entry.state, entry.reason, entry.locked_by = state, reason, None
+        if state is ContainerState.CANCELLED and entry.attempts_left > 0 and entry.priority > 0:
+            again = self.submit(entry.requirements, entry.priority, entry.length_s, entry.attempts_left, entry.root)
+            self.entries[again].root = entry.root
+
+    # -- Workload: what runners do
+
+    def admits(self, uuid: str, instance_id: str, at_s: float) -> bool:
+        other = self.running.get(uuid)
+        if other is not None and other != instance_id:
+            self.violations.report(f"{uuid} runs on {other}, and a second runner begins on {instance_id}")
+        self.running[uuid] = instance_id
+        self.starts[uuid] = self.starts.get(uuid, 0) + 1
+        return self.entries[uuid].state is ContainerState.LOCKED
+
+    def began(self, uuid: str, instance_id: str, at_s: float) -> bool:
+        entry = self.entries[uuid]
+        if entry.state is not ContainerState.LOCKED:
+            return False
+        entry.state = ContainerState.RUNNING
+        return True
+
+    def ended(self, uuid: str, instance_id: str, at_s: float, ending: Ending, began: bool) -> None:
+        if self.running.get(uuid) == instance_id:
+            del self.running[uuid]
+        entry = self.entries[uuid]
+        if not began or entry.state is not ContainerState.RUNNING:
+            return
+        if ending is Ending.FINISHED:
+            self._finish(entry, ContainerState.COMPLETE, "")
+        elif ending is Ending.TERMINATED:
+            self._finish(entry, ContainerState.CANCELLED, "the runner was asked to stop")

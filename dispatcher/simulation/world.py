@@ -1,0 +1,330 @@
+"""The World: dispatchers, a queue service and a cloud in virtual time, on one thread.
+
+The Store, the loops, ``perform`` and the core are the ones that ship. A loop runs only when production would wake it; between
+its look and its commit, and between intent, effect and event of an act, anything else may happen.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+
+from dispatcher.core import invariants, messages
+from dispatcher.core.messages import Action, Event
+from dispatcher.core.model import DestroyCause, Leadership, Requirements, State
+from dispatcher.core.settings import Settings
+from dispatcher.driver import DriverSettings
+from dispatcher.runtime.loop import Loop
+from dispatcher.runtime.loops import loops
+from dispatcher.runtime.perform import Perform, Ports
+from dispatcher.runtime.pools import LANES, lane_of
+from dispatcher.runtime.store import Store
+from drivers.stub import StubCloud, StubDriver, StubKnobs
+
+from .cloud import FakeCloud
+from .instances import FakeInstances
+from .queue import FakeQueue, Violations
+
+SET_ID = "zzzzz-gj3su-000000000000000"
+EPOCH = 1_700_000_000.0
+
+Delay = tuple[float, float]
+
+
+@dataclass(slots=True)
+class VirtualClock:
+    """Moved by the World alone. ``wall_offset_s`` is where somebody has put the wall clock: nothing may depend on it."""
+
+    now_s: float = 0.0
+    wall_offset_s: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def wall(self) -> float:
+        return EPOCH + self.now_s + self.wall_offset_s
+
+    def utc(self) -> str:
+        return datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(slots=True, kw_only=True)
+class Delays:
+    """How long things take: (at least, at most) seconds, drawn evenly. ``send`` until an act takes effect, ``answer`` until its
+    event is there, ``commit`` from a plan to its commit."""
+
+    send: Delay = (0.001, 0.02)
+    answer: Delay = (0.001, 0.05)
+    commit: Delay = (0.0, 0.004)
+    hung_answer_s: float = 10.0  # an instance that does not answer takes this long to be given up
+
+
+class Dispatcher:
+    """One dispatcher process: its own Store and loops, on the shared world."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.alive = True
+        self.serial = itertools.count()
+        state = State(settings=world.settings)
+        state = replace(state, leadership=Leadership(term=world.terms))
+        self.store = Store(state, world.clock.monotonic, strict=True, listener=self._changed)
+        ports = Ports(queue=world.queue, cloud=world.cloud, instances=world.instances, clock=world.clock)
+        self.perform = Perform(ports, self.store.snapshot)
+        self.loops = [Loop(spec, self.store, world.clock, self._dispatch) for spec in loops(self._draw)]
+        self.wakes: dict[str, float] = {loop.spec.name: world.clock.now_s for loop in self.loops}
+        self.counts = {loop.spec.name: self.store.counts(loop.spec.topics) for loop in self.loops}
+        self.busy: set[str] = set()
+        self.in_lane: Counter[str] = Counter()
+        self.queued: dict[str, list[tuple[Action, int]]] = {name: [] for name in LANES}
+
+    def _draw(self) -> tuple[str, str]:
+        number = next(self.world.names)
+        return f"compute-{number:05d}", f"secret{self.world.chance.getrandbits(64):016x}"
+
+    # -- events and their consequences
+
+    def post(self, event: Event) -> None:
+        if self.alive:
+            self.store.post(event)
+
+    def _changed(self, before: State, after: State, message: Event | Action) -> None:
+        self.world.note(self, before, after, message)
+
+    def wake_due(self) -> float:
+        """When the first of its loops has to run."""
+        for loop in self.loops:
+            name = loop.spec.name
+            if name in self.busy:
+                continue
+            counts = self.store.counts(loop.spec.topics)
+            if counts != self.counts[name]:
+                self.counts[name] = counts
+                self.wakes[name] = min(self.wakes[name], self.world.clock.now_s + 0.005)
+        return min((at for name, at in self.wakes.items() if name not in self.busy), default=math.inf)
+
+    def run_loops(self) -> None:
+        """Let each loop that is due look and plan; its commit follows a little later."""
+        now = self.world.clock.now_s
+        for loop in self.loops:
+            if loop.spec.name not in self.busy and self.wakes[loop.spec.name] <= now:
+                self._look(loop)
+
+    def _look(self, loop: Loop) -> None:
+        name = loop.spec.name
+        self.busy.add(name)
+        self.counts[name] = self.store.counts(loop.spec.topics)
+        seen = self.store.snapshot()
+        now = self.world.clock.now_s
+        plans = [planner(seen, now) for planner in loop.spec.planners]
+
+        def finish() -> None:
+            if not self.alive:
+                return
+            for actions in plans:
+                loop.finish(seen, actions)
+            self.busy.discard(name)
+            self.wakes[name] = max(now + 0.005, loop.due_s())
+
+        if any(plans):
+            self.world.later(self.world.draw(self.world.delays.commit), finish)
+        else:
+            finish()
+
+    # -- acts
+
+    def _dispatch(self, action: Action, term: int) -> None:
+        lane = lane_of(action, self.store.snapshot())
+        self.queued[lane].append((action, term))
+        self._fill(lane)
+
+    def _fill(self, lane: str) -> None:
+        while self.queued[lane] and self.in_lane[lane] < LANES[lane]:
+            action, term = self.queued[lane].pop(0)
+            self.in_lane[lane] += 1
+            self.world.later(self.world.draw(self.world.delays.send), partial(self._effect, lane, action, term))
+
+    def _effect(self, lane: str, action: Action, term: int) -> None:
+        """The act reaches the world, if this process still lives. What it brings back takes its time."""
+        if not self.alive:
+            return
+        self.world.acts[type(action).__name__] += 1
+        events = self.perform.execute(action, term)
+
+        def arrive() -> None:
+            self.in_lane[lane] -= 1
+            for event in events:
+                self.post(event)
+            if self.alive:
+                self._fill(lane)
+
+        self.world.later(self.world.answer_delay(action, events), arrive)
+
+    def stop(self) -> None:
+        """kill -9: what it had sent has been sent, and nobody hears the answers."""
+        self.alive = False
+
+
+@dataclass(slots=True)
+class Seen:
+    """What happened in a World, counted: legal transitions, refusals, faults."""
+
+    transitions: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+
+
+class World:
+    """Everything. ``run`` lets time pass; what must never happen is in ``violations.found``."""
+
+    def __init__(
+        self, settings: Settings, *, seed: int = 0, knobs: StubKnobs | None = None, delays: Delays | None = None,
+        max_attempts: int = 10,
+    ) -> None:  # fmt: skip
+        self.chance = random.Random(seed)
+        self.clock = VirtualClock()
+        self.delays = delays or Delays()
+        self.violations = Violations(self.clock.monotonic)
+        self.seen = Seen()
+        self.acts: Counter[str] = Counter()
+        self.names = itertools.count(1)
+        self.terms = 0
+        self.dispatchers: list[Dispatcher] = []
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self.queue = FakeQueue(self.clock.monotonic, self.chance, self.violations, max_attempts)
+        self.stub = StubCloud(now=self.clock.monotonic, random=self.chance, knobs=knobs or StubKnobs.kind(), workload=self.queue)
+        driver = StubDriver(
+            self.stub,
+            DriverSettings(parameters={}, instance_set_id=SET_ID, tag_prefix="Arvados", log=logging.getLogger("stub")),
+        )
+        self.settings = _with_driver(settings, driver)
+        self.cloud = FakeCloud(self.stub, driver, self.violations, self._cause_of, self._most_instances)
+        self.instances = FakeInstances(self.stub, self.chance, self.later, lambda uuid: self.queue.entries[uuid].length_s)
+
+    # -- time
+
+    def draw(self, span: Delay) -> float:
+        return self.chance.uniform(*span)
+
+    def later(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Do something after so many seconds."""
+        heapq.heappush(self._agenda, (self.clock.now_s + delay_s, next(self._order), act))
+
+    def run(self, for_s: float, until: Callable[[], bool] | None = None) -> bool:
+        """Let time pass; stop early, with True, as soon as ``until`` holds."""
+        end_s = self.clock.now_s + for_s
+        while True:
+            if until is not None and until():
+                return True
+            at_s = self._next_s()
+            if at_s > end_s:
+                self.clock.now_s = end_s
+                self.stub.advance(end_s)
+                return until is not None and until()
+            self.clock.now_s = max(self.clock.now_s, at_s)
+            self.stub.advance(self.clock.now_s)
+            self._step()
+
+    def _next_s(self) -> float:
+        wakes = [dispatcher.wake_due() for dispatcher in self.dispatchers if dispatcher.alive]
+        agenda = self._agenda[0][0] if self._agenda else math.inf
+        return min([agenda, self.stub.next_s, *wakes])
+
+    def _step(self) -> None:
+        while self._agenda and self._agenda[0][0] <= self.clock.now_s:
+            heapq.heappop(self._agenda)[2]()
+        for dispatcher in self.dispatchers:
+            if dispatcher.alive and dispatcher.wake_due() <= self.clock.now_s:
+                dispatcher.run_loops()
+
+    def answer_delay(self, action: Action, events: list[Event]) -> float:
+        """How long until the event of an act is there: longer when nobody answered, or when a runner is being detached."""
+        delay = self.draw(self.delays.answer)
+        for event in events:
+            if isinstance(event, messages.Probed) and not event.report.reached:
+                return delay + self.delays.hung_answer_s * self.chance.random()
+            if isinstance(event, messages.StartEnded) and event.outcome is messages.StartOutcome.STARTED:
+                return delay + self.stub.knobs.detach_s
+        return delay
+
+    # -- who is there
+
+    def start_dispatcher(self, *, quiet_s: float = 12.0) -> Dispatcher:
+        """A fresh process that gains the leadership at once."""
+        dispatcher = Dispatcher(self, f"d{len(self.dispatchers) + 1}")
+        self.dispatchers = [d for d in self.dispatchers if d.alive] + [dispatcher]
+        self.terms += 1
+        dispatcher.post(messages.LeadershipGained(quiet_s=quiet_s))
+        return dispatcher
+
+    def restart(self, *, quiet_s: float = 12.0) -> Dispatcher:
+        """kill -9 of whoever runs, and a new start."""
+        for dispatcher in self.dispatchers:
+            dispatcher.stop()
+        return self.start_dispatcher(quiet_s=quiet_s)
+
+    @property
+    def leader(self) -> Dispatcher:
+        return self.dispatchers[-1]
+
+    @property
+    def state(self) -> State:
+        return self.leader.store.snapshot()
+
+    def submit(self, requirements: Requirements, *, priority: int = 1 << 50, length_s: float = 30.0, attempts: int = 3) -> str:
+        return self.queue.submit(requirements, priority, length_s, attempts)
+
+    def over(self) -> bool:
+        """Every container has ended and no instance is left, in truth and in every dispatcher's mind."""
+        return (
+            not self.queue.open_entries()
+            and not self.stub.existing()
+            and all(not d.store.snapshot().instances and not d.store.snapshot().containers for d in self.dispatchers)
+        )
+
+    # -- judges
+
+    def note(self, dispatcher: Dispatcher, before: State, after: State, message: Event | Action) -> None:
+        """After each change: the laws hold, and what happened is counted."""
+        invariants.check(after)
+        self.seen.events[type(message).__name__] += 1
+        if before.instances is after.instances:
+            return
+        for name, instance in after.instances.items():
+            old = before.instances.get(name)
+            if old is not instance and (old is None or old.phase is not instance.phase):
+                self.seen.transitions[f"{old.phase.value if old else 'nothing'} → {instance.phase.value}"] += 1
+        for name, old in before.instances.items():
+            if name not in after.instances:
+                self.seen.transitions[f"{old.phase.value} → removed"] += 1
+
+    def _cause_of(self, instance_id: str) -> DestroyCause | None:
+        for dispatcher in self.dispatchers:
+            for instance in dispatcher.store.snapshot().instances.all():
+                if instance.id == instance_id and instance.destroy is not None:
+                    return instance.destroy.cause
+        return None
+
+    def _most_instances(self) -> int:
+        return self.settings.max_instances or 1 << 30
+
+
+def _with_driver(settings: Settings, driver: StubDriver) -> Settings:
+    """The settings with what the driver declared, as the daemon does it."""
+    can = driver.capabilities
+    return replace(
+        settings,
+        instance_set_id=SET_ID,
+        create_is_idempotent=can.create_is_idempotent,
+        list_lag_s=can.list_lag_s,
+        polls_creates=can.poll_create,
+        quota_groups={name: driver.quota_group(offer) for name, offer in settings.instance_types.items()},
+    )
