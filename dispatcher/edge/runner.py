@@ -77,8 +77,9 @@ def is_in_place(path: str, md5: str, stdout: bytes, stderr: bytes) -> bool:
 
 
 def deploy_command(user: str, directory: str, path: str, md5: str) -> str:
-    """Write standard input beside the place, check it, then rename: nobody ever sees half a runner."""
-    script = "\n".join(
+    """Write standard input beside the place, check it, then rename: nobody ever sees half a runner. One line, because a login
+    shell need not be a POSIX one."""
+    script = "; ".join(
         [
             "set -e",
             "umask 022",
