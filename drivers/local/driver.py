@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import drivers
 from dispatcher.driver import (
     Call,
     Capabilities,
@@ -50,7 +49,7 @@ from drivers.local.parameters import Parameters, parse
 from drivers.ssh_server import host_key_of, load_private_key, new_private_key
 
 STOP_TIMEOUT_S = 3.0  # for an instance to end itself; then it is ended
-CODE_FOLDER = Path(drivers.__file__).parents[1]
+CODE_FOLDER = Path(__file__).resolve().parents[2]  # from which ``drivers`` can be imported
 
 
 class LocalDriver:
