@@ -24,7 +24,11 @@ class BlankTokens(logging.Filter):
     """Tokens in a request's address must not reach a log, whoever writes it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = blanked(record.getMessage()), ()
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # the arguments do not fit: no reason to fail the request
+            text = f"{record.msg} {record.args}"
+        record.msg, record.args = blanked(text), ()
         return True
 
 

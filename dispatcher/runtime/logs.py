@@ -1,0 +1,138 @@
+"""Logging set-up: one line per record on standard error, as JSON in the fields of the Arvados dispatcher or as text.
+
+No secret reaches a line: what was registered is blanked in every part of a record, and so is whatever looks like a token in an
+address or a header.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from dispatcher.runtime.times import rfc3339
+
+BLANK = "***"
+SHORTEST_SECRET = 6  # shorter ones would blank ordinary words
+TOKENS = re.compile(r"(?i)(api_token=|bearer +|oauth2 +)[^\s&\"',;]+")
+LINE_CHARACTERS = 16_384
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Secrets(logging.Filter):
+    """A filter for handlers that blanks what was registered."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.register(*secrets)
+
+    def register(self, *secrets: str) -> None:
+        """Of a v2 token, the secret part alone counts as a secret too. The longest are blanked first."""
+        parts = [part for secret in secrets for part in (secret, secret.rpartition("/")[2]) if secret]
+        self._known |= {part for part in parts if len(part) >= SHORTEST_SECRET}
+        ordered = sorted(self._known, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def blanked(self, text: str) -> str:
+        text = TOKENS.sub(rf"\g<1>{BLANK}", text)
+        return self._pattern.sub(BLANK, text) if self._pattern is not None else text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.blanked(message(record)), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.exc_info = None
+        record.exc_text = self.blanked(record.exc_text) if record.exc_text else None
+        record.stack_info = self.blanked(record.stack_info) if record.stack_info else None
+        for name, value in fields(record).items():
+            setattr(record, name, self._blanked_value(value))
+        return True
+
+    def _blanked_value(self, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, list | tuple):
+            return [self._blanked_value(item) for item in value]
+        return self.blanked(str(value))
+
+
+def message(record: logging.LogRecord) -> str:
+    """The text, also when its arguments do not fit: an exception here would hit the thread that only wanted to log."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} {record.args}"
+
+
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What was given as ``extra``."""
+    return {name: value for name, value in vars(record).items() if name not in OWN_FIELDS}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line. A field of ours never gives way to an extra one of the same name."""
+
+    def __init__(self, cluster_id: str) -> None:
+        super().__init__()
+        self._cluster_id = cluster_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {name: _bounded(value) for name, value in fields(record).items()}
+        if trouble := _trouble(record):
+            line["error"] = _bounded(trouble)
+        line |= {
+            "time": rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "msg": _bounded(record.getMessage()),
+            "PID": record.process,
+            "ClusterID": self._cluster_id,
+            "thread": record.threadName,
+        }
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class TextLines(logging.Formatter):
+    """For terminals and for people who read the journal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = "".join(f" {name}={value}" for name, value in fields(record).items())
+        head = f"{rfc3339(record.created)[:23]}Z {record.levelname.lower():7} [{record.threadName}] "
+        told = _bounded((record.getMessage() + extra).replace("\n", "\\n"))
+        trouble = _trouble(record)
+        return f"{head}{told}\n{_bounded(trouble)}" if trouble else head + told
+
+
+def _trouble(record: logging.LogRecord) -> str:
+    text = record.exc_text or (logging.Formatter().formatException(record.exc_info) if record.exc_info else "")
+    return "\n".join(part for part in (text, record.stack_info or "") if part)
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > LINE_CHARACTERS:
+        return value[:LINE_CHARACTERS] + f" … ({len(value)} characters)"
+    return value
+
+
+def set_up(
+    *, form: str = "json", level: str = "info", cluster_id: str = "", secrets: Iterable[str] = (), stream: TextIO | None = None
+) -> Secrets:
+    """Every record of the process goes through one handler. Secrets that are learnt later are registered at what returns."""
+    blank = Secrets(secrets)
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(blank)
+    handler.setFormatter(TextLines() if form == "text" else JsonLines(cluster_id))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(LEVELS.get(level.lower(), logging.INFO))
+    for chatty in ("paramiko", "urllib3", "azure"):  # they tell of every packet at info
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    return blank

@@ -1,0 +1,198 @@
+"""Turns a change of State into sentences: what happened, to whom, and why.
+
+Pure, and cheap beside the change itself: only the entities that a message names are compared. It runs outside the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from dispatcher.core import messages as m
+from dispatcher.core.model import CloudView, Holdoff, Leadership, QueueView, State
+from dispatcher.runtime.tell_containers import container_news
+from dispatcher.runtime.tell_instances import instance_news
+from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Told
+
+Message = m.Event | m.Action
+
+
+def narrate(before: State, after: State, message: Message, now_s: float) -> list[Told]:
+    """The sentences for this change, in the order in which they should be read."""
+    told = list(SPECIAL[type(message)](message)) if type(message) in SPECIAL else []
+    names = list(instances_of(message))
+    if before.containers is not after.containers:
+        for uuid in containers_of(before, message, names):
+            held, kept = before.containers.get(uuid), after.containers.get(uuid)
+            if held is not kept:
+                told.extend(container_news(held, kept))
+    if before.instances is not after.instances:
+        for name in names:
+            known, left = before.instances.get(name), after.instances.get(name)
+            if known is not left:
+                told.extend(instance_news(known, left, now_s))
+    told.extend(_surroundings(before, after, now_s))
+    return told
+
+
+def containers_of(before: State, message: Any, names: Iterable[str]) -> Iterable[str]:
+    """The containers that a message may have changed: those that it names, and those bound to what it removes."""
+    found: dict[str, None] = {}
+    if (uuid := getattr(message, "uuid", None)) is not None:
+        found[uuid] = None
+    for several in ("uuids", "asked"):
+        found.update(dict.fromkeys(getattr(message, several, ())))
+    found.update((record.uuid, None) for record in getattr(message, "records", ()))
+    if isinstance(message, m.RemoveInstance | m.Probed | m.CreateFailed):
+        for name in names:
+            instance = before.instances.get(name)
+            found.update(dict.fromkeys((*instance.bound, *instance.processes) if instance is not None else ()))
+    if isinstance(message, m.Probed):
+        found.update(dict.fromkeys(message.report.processes or ()))
+    return found
+
+
+def instances_of(message: Any) -> Iterator[str]:
+    for one in ("name", "instance"):
+        if (name := getattr(message, one, None)) is not None:
+            yield name
+    yield from getattr(message, "names", ())
+    for listed in getattr(message, "instances", ()):
+        yield listed.name
+
+
+# ------------------------------------------------------------------------------------------------- what surrounds them all
+
+
+def _surroundings(before: State, after: State, now_s: float) -> Iterator[Told]:
+    if before.holdoffs is not after.holdoffs:
+        for name, held in after.holdoffs.items():
+            if before.holdoffs.get(name) is not held:
+                yield from _holdoff(before.holdoffs.get(name), held, now_s)
+    if before.cloud is not after.cloud:
+        yield from _cloud(before.cloud, after.cloud, after)
+    if before.queue is not after.queue:
+        yield from _queue(before.queue, after.queue, after, now_s)
+    if before.leadership is not after.leadership:
+        yield from _leadership(before.leadership, after.leadership)
+    if before.settings is not after.settings:
+        yield Told(text="new settings are in force", kind=Kind.SETTINGS)
+
+
+def _holdoff(before: Holdoff | None, held: Holdoff, now_s: float) -> Iterator[Told]:
+    what = "everything" if held.key == "*" else held.key
+    if held.until_s > now_s:
+        text = f"no {held.call} for {what} for {held.until_s - now_s:.0f} s: {held.kind} ({held.strikes} in a row): {held.reason}"
+        fields = {"CallType": held.call, "Key": held.key, "Duration": round(held.until_s - now_s, 3), "error": held.reason}
+        yield Told(text=text, kind=Kind.CLOUD, level=WARNING, fields=fields)
+    elif before is not None and before.until_s > now_s:
+        yield Told(text=f"{held.call} for {what} may be tried again: {held.kind} may have eased", kind=Kind.CLOUD)
+
+
+def _cloud(before: CloudView, after: CloudView, state: State) -> Iterator[Told]:
+    if after.alarm != before.alarm:
+        text = after.alarm or f"over: {before.alarm}"
+        yield Told(text=f"alarm: {text}", kind=Kind.CLOUD, level=ERROR if after.alarm else INFO)
+    if after.error != before.error:
+        yield _trouble("the list of instances", after.error, after.failures, before.failures, Kind.CLOUD)
+    if after.listed_s > before.listed_s and before.listed_s < state.leadership.since_s:
+        count = len(state.instances)
+        yield Told(text=f"the first complete list of instances: {count}", kind=Kind.CLOUD, fields={"N": count})
+
+
+def _queue(before: QueueView, after: QueueView, state: State, now_s: float) -> Iterator[Told]:
+    if after.error != before.error:
+        yield _trouble("the queue", after.error, after.failures, before.failures, Kind.QUEUE)
+    if after.rejected is not before.rejected:
+        for uuid, reason in after.rejected.items():
+            if before.rejected.get(uuid) != reason:
+                text = f"container {uuid} is set aside, its record cannot be understood: {reason}"
+                yield Told(text=text, kind=Kind.QUEUE, level=WARNING, container=uuid, fields={"ContainerUUID": uuid})
+    if after.lock_strikes > before.lock_strikes:
+        pause_s = max(0.0, after.locks_held_until_s - now_s)
+        text = f"the queue is overloaded: no lock for {pause_s:.0f} s, then at most {after.lock_window} at once"
+        yield Told(text=text, kind=Kind.QUEUE, level=WARNING)
+    if after.polled_s > before.polled_s and before.polled_s < state.leadership.since_s:
+        count = len(state.containers)
+        yield Told(text=f"the first complete poll of the queue: {count} containers", kind=Kind.QUEUE, fields={"N": count})
+
+
+def _trouble(what: str, error: str, failures: int, failed_before: int, kind: Kind) -> Told:
+    if error:
+        text = f"{what} cannot be read ({failures} in a row): {error}"
+        return Told(text=text, kind=kind, level=WARNING, fields={"error": error})
+    return Told(text=f"{what} can be read again after {failed_before} failures", kind=kind)
+
+
+def _leadership(before: Leadership, after: Leadership) -> Iterator[Told]:
+    holder = after.holder or "holder unknown"
+    if after.leading and (not before.leading or after.term != before.term):
+        yield Told(text=f"leading now, term {after.term}", kind=Kind.LEADER, fields={"Term": after.term})
+    elif before.leading and not after.leading:
+        yield Told(text=f"leading no more, nothing is acted on: {holder}", kind=Kind.LEADER, level=WARNING)
+    elif after.holder != before.holder and not after.leading:
+        yield Told(text=f"waiting to lead: {holder}", kind=Kind.LEADER, fields={"Holder": after.holder})
+
+
+# -------------------------------------------------------------------------------- what only the message itself knows to tell
+
+
+def _cancel(action: m.CancelContainer) -> Iterator[Told]:
+    reason = action.error + (f" ({action.detail})" if action.detail else "")
+    yield _on_container(action.uuid, f"is being cancelled: {reason}", level=WARNING, Reason=reason)
+
+
+def _unlock(action: m.UnlockContainer) -> Iterator[Told]:
+    yield _on_container(action.uuid, f"is being unlocked: {action.reason}", Reason=action.reason)
+
+
+def _write_failed(event: m.ContainerWriteFailed) -> Iterator[Told]:
+    text = f"{event.write} did not succeed, its record is read again: {event.failure.text}"
+    yield _on_container(event.uuid, text, level=WARNING, error=event.failure.text)
+
+
+def _create_failed(event: m.CreateFailed) -> Iterator[Told]:
+    failure = event.failure
+    fields = {"InstanceName": event.name, "error": failure.text, "isQuotaError": failure.kind == "quota"}
+    fields["isCapacityError"] = failure.kind == "capacity"
+    text = f"instance {event.name}: create failed ({failure.kind}, concerns {failure.scope}): {failure.text}"
+    yield Told(text=text, kind=Kind.INSTANCE, level=WARNING, instance=event.name, fields=fields)
+
+
+def _start_ended(event: m.StartEnded) -> Iterator[Told]:
+    if event.outcome is m.StartOutcome.NOT_SENT:
+        text = f"was not started on {event.name}, nothing was sent: {event.error}"
+        yield _on_container(event.uuid, text, level=WARNING, error=event.error)
+
+
+def _kill_ended(event: m.KillEnded) -> Iterator[Told]:
+    if event.error:
+        yield _on_container(event.uuid, f"kill on {event.name} failed: {event.error}", level=WARNING, error=event.error)
+
+
+def _tags_failed(event: m.TagsFailed) -> Iterator[Told]:
+    text = f"instance {event.name}: its tags cannot be saved, they are sent again: {event.failure.text}"
+    fields = {"InstanceName": event.name, "error": event.failure.text}
+    yield Told(text=text, kind=Kind.INSTANCE, level=WARNING, instance=event.name, fields=fields)
+
+
+def _connection_lost(event: m.ConnectionLost) -> Iterator[Told]:
+    text = f"instance {event.name}: the connection broke, a list is due at once"
+    yield Told(text=text, kind=Kind.INSTANCE, level=DEBUG, instance=event.name, fields={"InstanceName": event.name})
+
+
+def _on_container(uuid: str, text: str, *, level: int = INFO, **fields: object) -> Told:
+    known = {"ContainerUUID": uuid, **fields}
+    return Told(text=f"container {uuid} {text}", kind=Kind.CONTAINER, level=level, container=uuid, fields=known)
+
+
+SPECIAL: dict[type[Message], Callable[[Any], Iterator[Told]]] = {
+    m.CancelContainer: _cancel,
+    m.UnlockContainer: _unlock,
+    m.ContainerWriteFailed: _write_failed,
+    m.CreateFailed: _create_failed,
+    m.StartEnded: _start_ended,
+    m.KillEnded: _kill_ended,
+    m.TagsFailed: _tags_failed,
+    m.ConnectionLost: _connection_lost,
+}

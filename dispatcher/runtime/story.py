@@ -1,0 +1,165 @@
+"""What happened and why, as a bounded log that people can ask; and the teller, which makes it from changes of State.
+
+Under the store's lock a change is only put aside (two references). Sentences, the ring and the log are made by a thread of
+their own, so that a slow terminal never holds up a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dispatcher.core import messages as m
+from dispatcher.core.model import State
+from dispatcher.runtime.narrate import Message, narrate
+from dispatcher.runtime.ports import Clock
+from dispatcher.runtime.times import utc_at
+from dispatcher.runtime.told import WARNING, Kind, Told
+
+log = logging.getLogger("dispatcher")
+
+ENTRIES = 10_000
+WAITING = 20_000  # changes that wait to be told, at most: each keeps a whole State alive
+LOOK_S = 0.5
+
+# Beginnings of observations: what they bring is told, not that they began.
+SILENT = frozenset({m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags, m.QueueHinted})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One sentence with its time: ``at_s`` monotonic, ``utc`` for display. ``number`` counts up without gaps."""
+
+    number: int
+    at_s: float
+    utc: str
+    level: int
+    kind: Kind
+    text: str
+    container: str | None = None
+    instance: str | None = None
+
+
+class Story:
+    """The newest sentences, oldest first. Safe from many threads."""
+
+    def __init__(self, clock: Clock, *, size: int = ENTRIES) -> None:
+        self._clock = clock
+        self._ring: deque[Entry] = deque(maxlen=size)
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def record(self, told: Told, at_s: float | None = None) -> Entry:
+        at_s = self._clock.monotonic() if at_s is None else at_s
+        utc = utc_at(self._clock, at_s)
+        with self._lock:
+            self._count += 1
+            entry = Entry(
+                number=self._count, at_s=at_s, utc=utc, level=told.level, kind=told.kind, text=told.text,
+                container=told.container, instance=told.instance,
+            )  # fmt: skip
+            self._ring.append(entry)
+        return entry
+
+    def entries(
+        self,
+        *,
+        container: str | None = None,
+        instance: str | None = None,
+        kind: str | None = None,
+        level: int = 0,
+        after: int = 0,
+        limit: int = 200,
+    ) -> list[Entry]:
+        """The newest ``limit`` entries that match everything given, oldest first; ``after``: only those with a higher number."""
+        with self._lock:
+            newest = list(self._ring)
+        found: list[Entry] = []
+        for entry in reversed(newest):
+            if entry.number <= after or len(found) >= limit:
+                break
+            if _matches(entry, container, instance, kind, level):
+                found.append(entry)
+        return found[::-1]
+
+
+def _matches(entry: Entry, container: str | None, instance: str | None, kind: str | None, level: int) -> bool:
+    return (
+        (container is None or entry.container == container)
+        and (instance is None or entry.instance == instance)
+        and (kind is None or entry.kind == kind)
+        and entry.level >= level
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    at_s: float
+    before: State
+    after: State
+    message: Message
+
+
+class Teller:
+    """Hears every change from the store and tells it, later, to the story and the log."""
+
+    def __init__(self, story: Story, clock: Clock, *, tell: Callable[[Told], None] | None = None) -> None:
+        self._story = story
+        self._clock = clock
+        self._tell = tell or to_log
+        self._heard: queue.SimpleQueue[_Change] = queue.SimpleQueue()
+        self._dropped = 0
+
+    def hear(self, before: State, after: State, message: Message) -> None:
+        """The store's listener: called under its lock."""
+        if type(message) in SILENT:
+            return
+        if self._heard.qsize() >= WAITING:
+            self._dropped += 1
+            return
+        self._heard.put(_Change(self._clock.monotonic(), before, after, message))
+
+    def tell(self) -> int:
+        """Tell all that was heard; how many sentences that gave."""
+        count = 0
+        while True:
+            try:
+                count += self._tell_one(self._heard.get_nowait())
+            except queue.Empty:
+                return count + self._confess()
+
+    def run(self, stop: threading.Event) -> None:
+        """The body of its thread: it ends when asked, after everything was told."""
+        while not stop.is_set():
+            self.tell()
+            stop.wait(LOOK_S)
+        self.tell()
+
+    def _tell_one(self, change: _Change) -> int:
+        try:
+            told = narrate(change.before, change.after, change.message, change.at_s)
+        except Exception:  # a sentence that cannot be made must not silence all others
+            log.exception("a change of %s could not be told", type(change.message).__name__)
+            return 0
+        self._record(told, change.at_s)
+        return len(told)
+
+    def _confess(self) -> int:
+        dropped, self._dropped = self._dropped, 0
+        if not dropped:
+            return 0
+        self._record([Told(text=f"{dropped} changes came too fast to be told", kind=Kind.SETTINGS, level=WARNING)], None)
+        return 1
+
+    def _record(self, told: Iterable[Told], at_s: float | None) -> None:
+        for one in told:
+            self._story.record(one, at_s)
+            self._tell(one)
+
+
+def to_log(told: Told) -> None:
+    log.log(told.level, "%s", told.text, extra=dict(told.fields))

@@ -1,0 +1,165 @@
+"""What changed about an instance and the processes on it, in sentences. Pure: two values in, sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dispatcher.core.model import Destroy, Instance, Kill, Phase, Process, ProcessPhase
+from dispatcher.runtime.told import DEBUG, INFO, WARNING, Kind, Told
+
+SIGNALS = {15: "TERM", 9: "KILL"}
+
+
+def instance_news(before: Instance | None, after: Instance | None, now_s: float) -> Iterator[Told]:
+    if before is None and after is not None:
+        yield _appeared(after)
+    elif before is not None and after is None:
+        yield _gone(before, now_s)
+        yield from _process_news(before, None)
+    elif before is not None and after is not None and before is not after:
+        yield from _existence_news(before, after, now_s)
+        yield from _condition_news(before, after)
+        yield from _operator_news(before, after)
+        if before.processes is not after.processes:
+            yield from _process_news(before, after)
+
+
+# -------------------------------------------------------------------------------------------------------------- existence
+
+
+def _appeared(instance: Instance) -> Told:
+    if instance.phase is Phase.CREATING:
+        return _told(instance, f"is asked for: instance type {instance.type}")
+    text = f"was found in the cloud: {instance.phase}, instance type {instance.type or 'unknown'}, {instance.idle_behavior}"
+    return _told(instance, text, IdleBehavior=instance.idle_behavior.value)
+
+
+def _gone(instance: Instance, now_s: float) -> Told:
+    if instance.destroy is not None:
+        took_s = now_s - instance.destroy.since_s
+        return _told(instance, f"is gone {took_s:.1f} s after its destroy: {instance.destroy.reason}", Duration=round(took_s, 3))
+    if instance.id is None:
+        return _told(instance, "was not created")
+    text = f"disappeared from the cloud (it was {instance.phase})"
+    return _told(instance, text, level=WARNING, WorkerState=instance.phase.value)
+
+
+def _existence_news(before: Instance, after: Instance, now_s: float) -> Iterator[Told]:
+    if after.id is not None and before.id is None:
+        took_s = now_s - after.appeared_s
+        yield _told(after, f"was accepted by the cloud as {after.id} after {took_s:.1f} s", Duration=round(took_s, 3))
+    if after.address is not None and after.address != before.address:
+        yield _told(after, f"has the address {after.address}", level=DEBUG)
+    if after.phase is Phase.READY and before.phase is not Phase.READY:
+        took_s = now_s - after.appeared_s
+        yield _told(after, f"is ready {took_s:.1f} s after it appeared", Duration=round(took_s, 3))
+    if after.failure and not before.failure:
+        yield _told(after, f"was accepted and failed later: {after.failure}", level=WARNING, error=after.failure)
+    if after.create_unknown and not before.create_unknown:
+        yield _told(after, "may or may not have been created: the answer was lost", level=WARNING)
+    if len(after.misses) > len(before.misses):
+        yield _told(after, f"is missing from a complete list ({len(after.misses)} in a row)")
+    if after.destroy is not None and after.destroy != before.destroy:
+        yield from _destroy_news(before.destroy, after, after.destroy)
+
+
+def _destroy_news(before: Destroy | None, after: Instance, destroy: Destroy) -> Iterator[Told]:
+    if before is None:
+        level = WARNING if destroy.cause.guarded else INFO
+        yield _told(after, f"is destroyed ({destroy.cause}): {destroy.reason}", level=level, Cause=destroy.cause.value)
+    elif destroy.attempts > before.attempts:
+        yield _told(after, f"is still there and destroyed again (attempt {destroy.attempts})")
+    if destroy.error and (before is None or destroy.error != before.error):
+        yield _told(after, f"could not be destroyed: {destroy.error}", level=WARNING, error=destroy.error)
+
+
+# -------------------------------------------------------------------------------------------------------------- condition
+
+
+def _condition_news(before: Instance, after: Instance) -> Iterator[Told]:
+    if after.probe_error and after.probe_error != before.probe_error:
+        ready = after.phase is Phase.READY
+        word = "fails its probe" if ready else "does not pass its boot probe yet"
+        yield _told(after, f"{word}: {after.probe_error}", level=WARNING if ready else INFO, error=after.probe_error)
+    if before.probe_error and not after.probe_error and before.phase is Phase.READY:
+        yield _told(after, f"answers again after {before.probe_failures} failed probes")
+    if after.condemned and not before.condemned:
+        yield _told(after, f"gets no new work: {after.condemned}", level=WARNING)
+    if after.stale_since_s is not None and before.stale_since_s is None:
+        yield _told(after, "holds a run lock although its runner is gone", level=WARNING)
+    if after.phase is Phase.READY and before.processes and not after.processes:
+        yield _told(after, "is idle")
+
+
+def _operator_news(before: Instance, after: Instance) -> Iterator[Told]:
+    if after.idle_behavior is not before.idle_behavior:
+        note = after.operator
+        who = f" ({note.actor}{': ' + note.reason if note.reason else ''})" if note.actor or note.reason else ""
+        text = f"idle behaviour {before.idle_behavior} → {after.idle_behavior}{who}"
+        yield _told(after, text, IdleBehavior=after.idle_behavior.value)
+    if after.kill_requested and not before.kill_requested:
+        yield _told(after, f"an operator asked to kill it: {after.kill_requested}", level=WARNING)
+
+
+# -------------------------------------------------------------------------------------------------------------- processes
+
+
+def _process_news(before: Instance, after: Instance | None) -> Iterator[Told]:
+    there = after.processes if after is not None else {}
+    for uuid, process in there.items():
+        known = before.processes.get(uuid)
+        if known is not process:
+            yield from _one_process(before, known, process)
+    for uuid in before.processes:
+        if uuid not in there:
+            yield _of_process(before, uuid, "ended" if after is not None else "is lost with its instance")
+
+
+def _one_process(instance: Instance, before: Process | None, after: Process) -> Iterator[Told]:
+    if before is None or before.phase is not after.phase:
+        yield _of_process(instance, after.uuid, *_phase_text(before, after))
+    kill, known = after.kill, before.kill if before is not None else None
+    if kill is not None and (known is None or kill.signal != known.signal):
+        yield _killed(instance, after.uuid, kill)
+    if kill is not None and kill.unkillable and not (known is not None and known.unkillable):
+        yield _of_process(instance, after.uuid, "cannot be killed", WARNING)
+
+
+def _phase_text(before: Process | None, after: Process) -> tuple[str, int]:
+    if after.phase is ProcessPhase.STARTING:
+        return "is being started", INFO
+    if after.phase is ProcessPhase.UNCERTAIN:
+        return f"was not started for sure: {after.note or 'the answer was lost'}", WARNING
+    if after.phase is ProcessPhase.ENDED:
+        return "is gone, says the kill command", INFO
+    return ("was found running" if before is None else "runs"), INFO
+
+
+def _killed(instance: Instance, uuid: str, kill: Kill) -> Told:
+    name = SIGNALS.get(kill.signal, str(kill.signal))
+    level = WARNING if kill.signal == 9 else INFO
+    return _of_process(instance, uuid, f"is sent {name}: {kill.reason}", level, Signal=name, Reason=kill.reason)
+
+
+def _of_process(instance: Instance, uuid: str, text: str, level: int = INFO, **fields: object) -> Told:
+    return Told(
+        text=f"the process of container {uuid} on {instance.name} {text}", kind=Kind.PROCESS, level=level, container=uuid,
+        instance=instance.name, fields={"ContainerUUID": uuid, **_fields(instance), **fields},
+    )  # fmt: skip
+
+
+def _told(instance: Instance, text: str, *, level: int = INFO, **fields: object) -> Told:
+    return Told(
+        text=f"instance {instance.name} {text}", kind=Kind.INSTANCE, level=level, instance=instance.name,
+        fields={**_fields(instance), **fields},
+    )  # fmt: skip
+
+
+def _fields(instance: Instance) -> dict[str, object]:
+    return {
+        "Instance": instance.id or "",
+        "InstanceName": instance.name,
+        "InstanceType": instance.type,
+        "Address": instance.address or "",
+        "State": instance.phase.value,
+    }

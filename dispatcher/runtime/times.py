@@ -1,0 +1,22 @@
+"""Wall time as text, for people, logs and tags. Nothing is ever decided by it."""
+
+from __future__ import annotations
+
+import time
+
+from dispatcher.runtime.ports import Clock
+
+
+def rfc3339(wall_s: float) -> str:
+    """UTC with nanoseconds: 2027-01-15T08:00:00.000000000Z. Times that no calendar has are shown as the earliest."""
+    whole, part = divmod(round(wall_s * 1e9), 1_000_000_000)
+    try:
+        day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    except (OverflowError, ValueError, OSError):
+        return "0001-01-01T00:00:00Z"
+    return f"{day}.{part:09d}Z"
+
+
+def utc_at(clock: Clock, at_s: float) -> str:
+    """The wall time of a moment of the monotonic clock, as the wall clock stands now."""
+    return rfc3339(clock.wall() - (clock.monotonic() - at_s))

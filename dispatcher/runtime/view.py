@@ -1,0 +1,48 @@
+"""What the web layer is handed: the running dispatcher, seen through a snapshot, and a slot for events.
+
+It satisfies the web's ``View`` protocol without knowing of the web.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from dispatcher.core.messages import Event
+from dispatcher.core.model import State
+from dispatcher.runtime.health import Health, judge
+from dispatcher.runtime.ports import Clock
+from dispatcher.runtime.story import Story
+from dispatcher.runtime.times import rfc3339, utc_at
+
+Explain = Callable[[State, float], Mapping[str, str]]
+
+
+def unexplained(state: State, now_s: float) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveView:
+    """``ages_s`` gives the seconds since each loop's last beat, ``explain`` the sentence for each waiting container, ``trouble``
+    what the daemon itself met."""
+
+    snapshot: Callable[[], State]
+    post: Callable[[Event], None]
+    clock: Clock
+    story: Story
+    ages_s: Callable[[], Mapping[str, float]]
+    explain: Explain = unexplained
+    trouble: Callable[[], Sequence[str]] = tuple
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def health(self) -> Health:
+        return judge(self.snapshot(), self.ages_s(), self.trouble())
+
+    def statuses(self) -> Mapping[str, str]:
+        return self.explain(self.snapshot(), self.clock.monotonic())
+
+    def utc(self, at_s: float | None = None) -> str:
+        return rfc3339(self.clock.wall()) if at_s is None else utc_at(self.clock, at_s)
