@@ -420,8 +420,8 @@ def _put_item(world: World, call: Call, item: Record, number: int, total: int) -
     record.setdefault("owner_uuid", ACTIVE_USER)
     world.put(call.resource, record)
     if call.resource == "containers" and call.token not in ("root", "admin", "dispatch2"):
-        owner = TOKEN_ROWS[call.token][1]
-        row = {"uuid": f"{CLUSTER}-xvhdp-{number:015d}", "owner_uuid": f"{CLUSTER}-tpzed-{owner}", "container_uuid": record["uuid"]}
+        owner = f"{CLUSTER}-tpzed-{TOKEN_ROWS[call.token][1]}"
+        row = {"uuid": f"{CLUSTER}-xvhdp-{number:015d}", "owner_uuid": owner, "container_uuid": record["uuid"]}
         world.put("container_requests", row)
     if call.resource == "container_requests" and item.get("container_uuid"):
         container = {"uuid": item["container_uuid"], "created_at": TIME, "state": "Queued", "priority": 1}
