@@ -94,7 +94,9 @@ def test_long_lists_come_as_posts(live: LiveQueue) -> None:
     assert live.call("POST", "containers", {"_method": "GET", "filters": filters})[0] == 422
 
 
-@pytest.mark.parametrize(("path", "status", "phrase"), [("containers/{}", 422, "ParseError"), ("container_requests/{}", 400, "EOF")])
+@pytest.mark.parametrize(
+    ("path", "status", "phrase"), [("containers/{}", 422, "ParseError"), ("container_requests/{}", 400, "EOF")]
+)
 def test_a_body_that_is_no_json_is_refused(live: LiveQueue, path: str, status: int, phrase: str) -> None:
     """Each of the two dialects in its way."""
     found, answer = live.call("PUT", path.format(live.queued()), '{"container":')

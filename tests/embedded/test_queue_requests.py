@@ -29,12 +29,18 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"runtime_constraints": {"vcpus": 1.5, "ram": 1}}, "Runtime constraints [vcpus]=1.5 must be a positive integer"),
     ({"runtime_constraints": {"vcpus": 1}}, "[ram]=0 must be a positive integer"),
     ({"runtime_constraints": {"vcpus": 1, "ram": 1, "foo": 1}}, 'Runtime constraints contains unexpected keys ["foo"]'),
-    ({"runtime_constraints": {"vcpus": 1, "ram": 1, "gpu": {"device_count": 1}}}, "[gpu.driver_version]=\"\" must be a string in format 'X.Y'"),
+    (
+        {"runtime_constraints": {"vcpus": 1, "ram": 1, "gpu": {"device_count": 1}}},
+        "Runtime constraints [gpu.driver_version]=\"\" must be a string in format 'X.Y'",
+    ),
     ({"scheduling_parameters": {"partitions": "p1"}}, "Scheduling parameters partitions must be an array of strings"),
     ({"scheduling_parameters": {"max_run_time": -1}}, "Scheduling parameters max_run_time must be positive integer"),
     ({"scheduling_parameters": {"foo": 1}}, 'Scheduling parameters contains unexpected keys ["foo"]'),
     ({"nonesuch": 1}, "unknown attribute 'nonesuch' for ContainerRequest."),
-    ({"mounts": {**WORK["mounts"], "/in": {"kind": "collection", "uuid": "zzzzz-4zz18-a"}}}, 'cannot mount collection "zzzzz-4zz18-a": not found'),
+    (
+        {"mounts": {**WORK["mounts"], "/in": {"kind": "collection", "uuid": "zzzzz-4zz18-a"}}},
+        'cannot mount collection "zzzzz-4zz18-a": not found',
+    ),
 ]
 
 

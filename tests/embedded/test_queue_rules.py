@@ -209,7 +209,8 @@ def test_too_many_attempts_end_in_cancelled() -> None:
 @pytest.mark.parametrize("key", ["error", "errorDetail", "warning", "warningDetail", "activity", "preemptionNotice"])
 def test_known_keys_of_the_status_are_texts(key: str) -> None:
     """Any other key of runtime_status may hold anything."""
-    assert reasons(container("Running"), {"runtime_status": {key: {"a": 1}}}) == [f"Runtime status '{key}' value must be a string"]
+    found = reasons(container("Running"), {"runtime_status": {key: {"a": 1}}})
+    assert found == [f"Runtime status '{key}' value must be a string"]
     assert reasons(container("Running"), {"runtime_status": {"custom": {"a": 1}}}) == []
 
 
