@@ -6,6 +6,7 @@ hangs with its connection open: a session that does not answer proves nothing.
 
 from __future__ import annotations
 
+import re
 import select
 import time
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ HOLDER = f"""
     SELECT coalesce(host(client_addr) || ':' || client_port, 'the database host itself'), application_name
     FROM (SELECT pid AS holder {_OURS}) AS held LEFT JOIN pg_stat_activity ON pg_stat_activity.pid = holder"""  # noqa: S608
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
+
+_PLAIN = re.compile(r"[\w./:,()\[\]-]+")
 
 _PATIENCE = {
     "connect_timeout": CONNECT_TIMEOUT_S,
@@ -91,11 +94,9 @@ class Session:
             raise self._failure("the connection is lost", error) from error
 
     def _failure(self, what: str, error: Exception) -> ClaimError:
-        """The library's own text names no password; a text that does anyway is not passed on."""
-        reason = " ".join(str(error).split())
-        if self._password and self._password in reason:
-            reason = type(error).__name__
-        return ClaimError(f"{self._place}: {what}: {reason[:500]}")
+        """The library shows values that it cannot read, and one of them may be the password in the wrong place."""
+        text = f"{self._place}: {what}: {' '.join(str(error).split())[:500]}"
+        return ClaimError(text.replace(self._password, "(password)") if self._password else text)
 
 
 def _ask(connection: Any, query: str) -> list[list[str | None]]:
@@ -130,5 +131,8 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _place(parameters: Mapping[str, Any]) -> str:
-    host, port = parameters.get("host") or "the local socket", parameters.get("port") or 5432
-    return f"PostgreSQL database {parameters.get('dbname') or '(default)'} at {host} port {port}"
+    """For messages. A database name may be a whole connection string, password included: what is not plain is not shown."""
+    defaults = {"dbname": "(default)", "host": "(local)", "port": "5432"}
+    words = [str(parameters.get(name) or default) for name, default in defaults.items()]
+    shown = [word if _PLAIN.fullmatch(word) else "(not shown)" for word in words]
+    return "PostgreSQL database {} at {} port {}".format(*shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -12,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,14 @@ class Database:
             self._server.wait(30)
             self._server = None
 
+    def become_copy(self) -> None:
+        """From the next start on it follows another server, which it never finds."""
+        (self._folder / "data" / "standby.signal").touch()
+
     def signal(self, number: int) -> None:
         """To the server and all its sessions."""
         assert self._server is not None
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self._server.pid)], capture_output=True, text=True, check=False)
-        for pid in (self._server.pid, *map(int, found.stdout.split())):
+        for pid in (self._server.pid, *children(self._server.pid)):
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
@@ -108,7 +111,7 @@ class Database:
         assert done.returncode == 0, done.stderr
 
 
-@contextmanager
+@contextlib.contextmanager
 def database() -> Iterator[Database]:
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a short path: it holds a socket, and another user enters it
@@ -136,6 +139,24 @@ def _account() -> str | None:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
+
+
+def children(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it may end while we look
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def command_lines() -> str:
+    """Those of every process of this host, as anybody can read them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return "\n".join(found)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import threading
@@ -14,6 +15,7 @@ from dispatcher.core.messages import QueueError, Records
 from dispatcher.core.model import ContainerState
 from dispatcher.edge.arvados import ArvadosQueue
 from dispatcher.edge.http import Endpoint
+from dispatcher.runtime.ports import QueuePort
 from tests.edge.queue_server import Answer, Asked, Reply, Running, ok, page, refused, serve
 
 TOKEN_UUID = "zzzzz-gj3su-000000000000000"
@@ -511,6 +513,15 @@ def test_an_answer_that_names_no_token_is_refused(answer: dict[str, Any]) -> Non
     """With a wrong token uuid we would take other dispatchers' locks for ours."""
     with serve(lambda asked: ok(answer)) as server, pytest.raises(QueueError, match="names no token"):
         queue(server).token_uuid()
+
+
+def test_it_is_the_port_that_the_runtime_asks_for() -> None:
+    """Every call of the port, with the same arguments."""
+    calls = [name for name in vars(QueuePort) if not name.startswith("_")]
+    assert len(calls) >= 6
+    for name in calls:
+        wanted, ours = inspect.signature(getattr(QueuePort, name)), inspect.signature(getattr(ArvadosQueue, name))
+        assert ours == wanted, name
 
 
 def test_the_secret_is_shown_nowhere() -> None:

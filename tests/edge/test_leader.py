@@ -20,7 +20,7 @@ import pytest
 
 from dispatcher.edge.leader import US, ClaimError, FileLeader, Leader, LockFile, PostgresLeader
 from dispatcher.edge.postgres import Session
-from tests.edge.database import Database, database, free_port
+from tests.edge.database import Database, command_lines, database, free_port
 
 PATIENCE_S = 40.0
 
@@ -152,6 +152,16 @@ def test_a_server_that_is_away_is_told_and_waited_for() -> None:
             ours.leads()
 
 
+def test_a_read_only_copy_is_refused() -> None:
+    """It would give us a lock of its own, which keeps nobody out."""
+    with database() as copy:
+        copy.stop()
+        copy.become_copy()
+        copy.start()
+        with pytest.raises(ClaimError, match="is a read-only copy, whose locks keep nobody out; name the primary server"):
+            Session(copy.connection)
+
+
 def test_the_password_is_shown_nowhere(server: Database, caplog: pytest.LogCaptureFixture) -> None:
     """Neither in what is told nor in a log nor in the process list, also when it is refused."""
     caplog.set_level(logging.DEBUG)
@@ -160,8 +170,23 @@ def test_the_password_is_shown_nowhere(server: Database, caplog: pytest.LogCaptu
         shown = f"{refused.told} {caplog.text} {refused.leader!r} {vars(refused.leader)}"
     with Term(by(server.connection)) as ours:
         ours.leads()
-        shown += f"{ours.told} {caplog.text}" + subprocess.run(["ps", "axww"], capture_output=True, text=True, check=True).stdout
+        shown += f"{ours.told} {caplog.text} {command_lines()}"
     assert server.password not in shown
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"password": "hunter22", "port": "hunter22"},
+        {"dbname": "postgresql://arvados:hunter22@127.0.0.1:1/arvados"},
+        {"dbname": "host=127.0.0.1 port=1 password=hunter22"},
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_shown_either(parameters: dict[str, Any]) -> None:
+    """libpq shows values that it cannot read, and takes whole connection strings for database names."""
+    with pytest.raises(ClaimError) as caught:
+        Session(parameters)
+    assert "hunter22" not in str(caught.value)
 
 
 def test_an_option_that_libpq_does_not_know_is_told() -> None:
