@@ -1,0 +1,117 @@
+"""The page for driver authors is true: its example is short, installs as a plug-in and keeps the contract."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dispatcher.driver import Capabilities
+from drivers.local.parameters import Parameters
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "drivers.md").read_text()
+BLOCK = re.compile(r"^```\w+\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = {match[1]: match[2] for match in BLOCK.finditer(PAGE)}
+LONGEST_EXAMPLE_LINES = 80
+
+DISCOVER = """
+import json, logging, sys
+from dispatcher.driver import Call, DriverSettings
+from dispatcher.edge.cloud import open_driver
+from dispatcher.edge.cloud_discovery import find_entries
+log = logging.getLogger()
+settings = DriverSettings(parameters={"Folder": sys.argv[1]}, instance_set_id="s", tag_prefix="T", log=log)
+cloud = open_driver("shelf", settings, wall=lambda: 0.0)
+(entry,) = [entry for entry in find_entries() if entry.name == "shelf"]
+print(json.dumps([entry.package, cloud.capabilities.create_is_idempotent, len(cloud.list(Call(timeout_s=5)).instances)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the installed package of the page: its module, and the metadata that pip would write."""
+    setup = configparser.ConfigParser()
+    setup.read_string(FILES["setup.cfg"])
+    site = tmp_path_factory.mktemp("site")
+    metadata = site / "shelf_driver-1.0.dist-info"
+    metadata.mkdir()
+    name, version = setup["metadata"]["name"], setup["metadata"]["version"]
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    points = setup["options.entry_points"]["dispatcher.drivers"].strip()
+    (metadata / "entry_points.txt").write_text(f"[dispatcher.drivers]\n{points}\n")
+    for file in ("shelf.py", "test_shelf.py"):
+        (site / file).write_text(FILES[file])
+    return site
+
+
+@pytest.fixture(scope="module")
+def contract_run(plugin: Path) -> str:
+    """What pytest prints for the page's driver and for each spoilt one beside it; one process, since it starts slowly."""
+    impatient = "\n    @pytest.fixture\n    def patience_s(self):\n        return 0.1\n"
+    for number, (right, wrong, _) in enumerate(FAULTS):
+        assert right in FILES["shelf.py"]
+        (plugin / f"shelf_{number}.py").write_text(FILES["shelf.py"].replace(right, wrong))
+        test = FILES["test_shelf.py"].replace("import shelf\n", f"import shelf_{number} as shelf\n")
+        (plugin / f"test_shelf_{number}.py").write_text(test + impatient)
+    return run(plugin, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", "-W", "error").stdout
+
+
+def run(plugin: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{plugin}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, cwd=plugin, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_example_is_short() -> None:
+    """A driver is a small thing."""
+    assert len(FILES["shelf.py"].splitlines()) < LONGEST_EXAMPLE_LINES
+
+
+def test_the_example_is_found_by_its_entry_point_and_works(plugin: Path) -> None:
+    """Installed, it is opened by name."""
+    finished = run(plugin, "-c", DISCOVER, str(plugin))
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout) == ["shelf-driver", True, 0]
+
+
+def test_the_example_keeps_the_contract(contract_run: str) -> None:
+    """With the page's own test module, as an author would run it."""
+    assert "test_shelf.py::" not in contract_run, contract_run
+    assert " passed" in contract_run
+
+
+THREAD, SLEEP = "__import__('threading').Timer(1, print).start()", "__import__('time').sleep(0.1)"
+LISTING = "translated('list')"
+FAULTS = [
+    ('"tags": dict(tags)', '"tags": {**facts["tags"], **tags}', "test_tags_are_replaced_by_exactly_those_given"),
+    ("if instance.tags.get(self._set_key) == self._set_id", "if True", "test_another_sets_instances_are_invisible"),
+    ("missing_ok=True", "missing_ok=False", "test_destroy_is_harmless_when_repeated"),
+    ('with translated("list"):', f"with {THREAD} or {LISTING}:", "test_no_call_leaves_a_thread_behind"),
+    ('with translated("list"):', f"with {SLEEP} or {LISTING}:", "test_no_call_sleeps"),
+    ('with translated("set_tags"):', "with contextlib.nullcontext():", "test_tags_of_what_does_not_exist_are_an_error"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)))
+def test_the_contract_tests_find_a_bad_driver(contract_run: str, number: int) -> None:
+    """Each of these mistakes is caught by the test that is meant for it."""
+    assert f"FAILED test_shelf_{number}.py::TestShelf::{FAULTS[number][2]}" in contract_run
+
+
+def test_every_capability_is_explained() -> None:
+    """What a driver can declare stands on the page; ``host_local`` is for local alone."""
+    missing = [name for name in Capabilities.__dataclass_fields__ if f"`{name}`" not in PAGE]
+    assert missing in ([], ["host_local"])
+
+
+def test_every_parameter_of_the_local_driver_is_explained() -> None:
+    """In the words of the configuration file."""
+    names = ["".join(map(str.capitalize, name.removesuffix("_s").split("_"))) for name in Parameters.__dataclass_fields__]
+    assert [name for name in names if f"`{name}`" not in PAGE] == []
