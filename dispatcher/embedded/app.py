@@ -68,6 +68,8 @@ class Queue:
             status, body = 200, self._body(clean, words, dialect)
         except ApiError as error:
             status, body = error.status, render.refused(error, dialect, clean, request_id)
+        except UnicodeError:
+            status, body = 422, render.refused(ApiError(422, "a text is no valid Unicode"), dialect, clean, request_id)
         except Exception as error:
             if (code := getattr(error, "code", None)) == 413:
                 status, body = code, {"errors": [f"request body is larger than {forms.BODY_GREATEST_BYTES} bytes"]}

@@ -42,6 +42,8 @@ def cast(attribute: Attribute, value: Any) -> Any:
         return _cast_object(attribute, value)
     if value is None:
         return None
+    if attribute.type == "integer":
+        return _checked_integer(attribute, value)
     to_type: Callable[[Any], Any] = _CASTS.get(attribute.type, _cast_text)
     return to_type(value)
 
@@ -68,7 +70,22 @@ def parse_json(text: str) -> Any:
         raise raised("Oj::ParseError", "unexpected character (after ) at line 1, column 1 [parse.c:762]") from None
 
 
-def _cast_integer(value: Any) -> Any:
+def _checked_integer(attribute: Attribute, value: Any) -> int | None:
+    """A whole number that the real server's column could hold; a priority has to be one from the beginning."""
+    if attribute.name == "priority" and not isinstance(value, bool):
+        if isinstance(value, str) and not re.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*", value):
+            raise ApiError(422, "Priority is not a number")
+        if not re.fullmatch(r"\s*[-+]?\d+\s*", str(value)):
+            raise ApiError(422, "Priority must be an integer")
+    number = _cast_integer(value)
+    size = 8 if attribute.name == "priority" else 4
+    if number is not None and not -(1 << (8 * size - 1)) <= number < 1 << (8 * size - 1):
+        text = f"{number} is out of range for ActiveModel::Type::Integer with limit {size} bytes"
+        raise raised("ActiveModel::RangeError", text)
+    return number
+
+
+def _cast_integer(value: Any) -> int | None:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):
@@ -104,7 +121,6 @@ def _cast_text(value: Any) -> str:
 
 
 _CASTS: dict[str, Callable[[Any], Any]] = {
-    "integer": _cast_integer,
     "float": _cast_number,
     "boolean": _cast_flag,
     "datetime": _cast_time,

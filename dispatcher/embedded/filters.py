@@ -23,6 +23,7 @@ _TEXT_OPERATORS = {"like": (False, False), "ilike": (False, True), "not like": (
 _EXPRESSION = re.compile(r"\(\s*([a-z_]+)\s*(<=|>=|<|>|=|!=)\s*([a-z_]+)\s*\)")
 _NUMBER_TYPES = {"integer": "integer", "float": "double precision"}
 _BIG_INTEGERS = frozenset({"priority"})
+INTEGERS_GREATEST = 1 << 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +141,12 @@ def operand_value(attribute: Attribute, operand: Any) -> Any:
 def _number(attribute: Attribute, operand: Any) -> int | float:
     kind = "bigint" if attribute.name in _BIG_INTEGERS else _NUMBER_TYPES[attribute.type]
     try:
-        return int(str(operand)) if attribute.type == "integer" else float(str(operand))
+        number = int(str(operand)) if attribute.type == "integer" else float(str(operand))
     except ValueError:
         raise bad_statement(f'invalid input syntax for type {kind}: "{operand}"') from None
+    if not -INTEGERS_GREATEST <= number < INTEGERS_GREATEST:
+        raise bad_statement(f'value "{operand}" is out of range for type {kind}')
+    return number
 
 
 def _flag(operand: Any) -> int:

@@ -51,14 +51,19 @@ def _method(request: Request, from_form: str = "") -> str:
 def _with_json(request: Request, values: dict[str, Any], dialect: str) -> Form:
     text = request.get_data(cache=False)
     try:
-        body = json.loads(text) if text.strip() else {}
-    except ValueError as error:
+        body = json.loads(text, parse_constant=_refuse_constant) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
         return Form(method=_method(request), values=values, problem=_unreadable(dialect, text, error))
     body = body if isinstance(body, dict) else {}
     return Form(method=_method(request), values={**values, **body}, json_body=body)
 
 
-def _unreadable(dialect: str, text: bytes, error: ValueError) -> ApiError:
+def _refuse_constant(name: str) -> None:
+    """NaN and its like are no JSON, although Python reads them."""
+    raise ValueError(f"{name} is no JSON")
+
+
+def _unreadable(dialect: str, text: bytes, error: Exception) -> ApiError:
     if dialect == "rails":
         return raised("ActionDispatch::Http::Parameters::ParseError", "Error occurred while parsing request parameters")
     at = error.pos if isinstance(error, json.JSONDecodeError) else 0

@@ -60,7 +60,9 @@ def array_parameter(name: str, value: Any) -> list[Any]:
         try:
             value = json.loads(value)
         except ValueError:
-            value = None
+            value = False
+    if value is None and name == "filters":
+        return []
     if not isinstance(value, list):
         raise bad_argument(f'Could not parse "{name}" param as an array')
     return value
@@ -75,7 +77,7 @@ def _conditions_of_where(resource: Resource, value: Any) -> filters.Condition:
 
 def _counts(value: Any) -> bool:
     if value not in (None, "", "exact", "none"):
-        raise bad_argument("Invalid value for count parameter")
+        raise bad_argument("count parameter must be 'exact' or 'none'")
     return str(value) != "none"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import normalise, priority, rules
 from .resources import CONTAINER_REQUESTS, Record
-from .values import humanize, inspect
+from .values import humanize, inspect, ruby_class
 
 UNCOMMITTED, COMMITTED, FINAL = "Uncommitted", "Committed", "Final"
 MOVES: dict[str | None, frozenset[str]] = {
@@ -51,7 +51,7 @@ _MOUNT_TYPES: dict[str, tuple[type, str]] = {
     "writable": (bool, "boolean"),
     "exclude_from_output": (bool, "boolean"),
 }
-_DRIVER_VERSION = re.compile(r"\d+(\.\d+)*")
+_DRIVER_VERSION = re.compile(r"\s*0*(\.0*)?[1-9].*")
 
 
 def is_integer(value: Any, least: int) -> bool:
@@ -102,8 +102,8 @@ def _count_problems(request: Record) -> list[str]:
 
 def _string_array_problems(request: Record) -> list[str]:
     names = ("command", "output_glob", "output_storage_classes")
-    wrong = [name for name in names if not all(isinstance(each, str) for each in request[name])]
-    return [f"{humanize(name)} must be an array of strings" for name in wrong]
+    wrong = [(name, each) for name in names for each in request[name] if not isinstance(each, str)]
+    return [f"{humanize(name)} must be an array of strings but has entry {ruby_class(each)}" for name, each in wrong]
 
 
 def environment_problems(environment: Record) -> list[str]:
@@ -140,18 +140,24 @@ def unknown_collections(mounts: Iterable[Record]) -> list[str]:
 
 
 def constraint_problems(given: Record, committed: bool) -> list[str]:
-    """``runtime_constraints``: known keys; processors and memory once committed; accelerators as a whole."""
-    reasons = [f"Runtime constraints {text}" for text in _unexpected(given, _CONSTRAINT_KEYS)]
-    known = normalise.constraints({key: value for key, value in given.items() if key in _CONSTRAINT_KEYS})
-    for key in ("vcpus", "ram") if committed else ():
-        if not is_integer(known[key], 1):
-            reasons.append(f"Runtime constraints [{key}]={inspect(known[key])} must be a positive integer")
-    for key in ("keep_cache_ram", "keep_cache_disk"):
-        if not is_integer(known[key], 0):
-            reasons.append(f"Runtime constraints [{key}]={inspect(known[key])} must be a positive integer or zero")
-    if not isinstance(known["API"], bool):
-        reasons.append(f"Runtime constraints [API]={inspect(known['API'])} must be true or false")
-    return reasons + [f"Runtime constraints {text}" for text in gpu_problems(known["gpu"])]
+    """``runtime_constraints``: known keys at any time, sensible values once committed."""
+    reasons = _unexpected(given, _CONSTRAINT_KEYS)
+    if committed:
+        known = normalise.constraints({key: value for key, value in given.items() if key in _CONSTRAINT_KEYS})
+        reasons += _size_problems(known) + gpu_problems(known["gpu"])
+    return [f"Runtime constraints {text}" for text in reasons]
+
+
+def _size_problems(known: Record) -> list[str]:
+    reasons = [
+        f"[{key}]={inspect(known[key])} must be a positive integer" for key in ("vcpus", "ram") if not is_integer(known[key], 1)
+    ]
+    reasons += [
+        f"[{key}]={inspect(known[key])} must be a positive or zero integer"
+        for key in ("keep_cache_ram", "keep_cache_disk")
+        if not is_integer(known[key], 0)
+    ]
+    return reasons + ([] if isinstance(known["API"], bool) else [f"[API]={inspect(known['API'])} must be true or false"])
 
 
 def _unexpected(given: Record, known: frozenset[str]) -> list[str]:
@@ -163,13 +169,13 @@ def gpu_problems(gpu: Any) -> list[str]:
     if not isinstance(gpu, dict):
         return [f"[gpu]={inspect(gpu)} must be a hash"]
     reasons = [
-        f"[gpu.{key}]={inspect(gpu[key])} must be a positive integer or zero"
+        f"[gpu.{key}]={inspect(gpu[key])} must be a positive or zero integer"
         for key in ("device_count", "vram")
         if not is_integer(gpu[key], 0)
     ]
     if gpu["stack"] not in ("", "cuda", "rocm"):
-        reasons.append(f"[gpu.stack]={inspect(gpu['stack'])} must be one of 'cuda' or 'rocm'")
-    return reasons or (_used_gpu_problems(gpu) if gpu["device_count"] else [])
+        reasons.append(f"[gpu.stack]={inspect(gpu['stack'])} must be one of 'cuda' or 'rocm' or be empty")
+    return reasons + (_used_gpu_problems(gpu) if is_integer(gpu["device_count"], 1) else [])
 
 
 def _used_gpu_problems(gpu: Record) -> list[str]:
@@ -201,7 +207,7 @@ def _is_text_list(value: Any) -> bool:
 
 def _secret_problems(request: Record) -> list[str]:
     both = sorted(set(request["secret_mounts"]) & set(request["mounts"]))
-    return [f"Secret mounts {path} conflicts with a mount of the same path" for path in both]
+    return ["Secret mounts conflict with non-secret mounts" for _ in both]
 
 
 def change_problems(old: Record, new: Record) -> list[str]:
