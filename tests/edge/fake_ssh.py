@@ -34,12 +34,14 @@ def answer(stdout: bytes = b"", *, status: int = 0, stderr: bytes = b"") -> Hand
 
 @dataclass
 class Conduct:
-    """How a server behaves."""
+    """How a server behaves. ``window_bytes``: how much standard input it lets come unread."""
 
     host_key: KeyPair = field(default_factory=make_key)
     accepts_login: bool = True
     max_sessions: int = 10
     replies_to_exec: bool = True
+    reads_after_exec: bool = True
+    window_bytes: int = 1 << 21
     handler: Handler = field(default_factory=answer)
 
 
@@ -70,6 +72,9 @@ class _Session(paramiko.ServerInterface):
         self._server = server
         self._conduct = server.conduct
         self._release = threading.Event()
+        self._deaf = False
+        self._read = transport.packetizer.read_message
+        transport.packetizer.read_message = self._read_message
         self._open: list[paramiko.Channel] = []
 
     def get_allowed_auths(self, username: str) -> str:
@@ -89,8 +94,14 @@ class _Session(paramiko.ServerInterface):
         self._open.append(channel)
         if not self._conduct.replies_to_exec:
             self._release.wait(30)
+        self._deaf = not self._conduct.reads_after_exec
         threading.Thread(target=self._handle, args=(channel, command.decode()), daemon=True).start()
         return True
+
+    def _read_message(self) -> object:
+        if self._deaf:
+            self._release.wait(30)
+        return self._read()
 
     def release(self) -> None:
         self._release.set()
@@ -112,7 +123,7 @@ def fake_ssh(conduct: Conduct | None = None) -> Iterator[FakeSSH]:
     sessions: list[_Session] = []
 
     def serve(sock: socket.socket) -> None:
-        transport = paramiko.Transport(sock)
+        transport = paramiko.Transport(sock, default_window_size=server.conduct.window_bytes)
         transport.add_server_key(_server_key(server.conduct.host_key))
         session = _Session(server, transport)
         sessions.append(session)

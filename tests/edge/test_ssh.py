@@ -82,7 +82,7 @@ def test_no_exit_status_is_no_answer(server: SSHD, executor: SSHExecutor) -> Non
 
 def test_a_command_that_overruns_is_cut(server: SSHD, executor: SSHExecutor) -> None:
     """The next command gets a connection of its own."""
-    error = failure(lambda: executor.run(server.target(), "sleep 60", timeout_s=0.5))
+    error = failure(lambda: executor.run(server.target(), "sleep 60", timeout_s=2.0))
     assert (error.problem, error.sent) == (ProbeProblem.TIMEOUT, True)
     assert executor.run(server.target(), "echo again", timeout_s=TIMEOUT_S).stdout == b"again\n"
 

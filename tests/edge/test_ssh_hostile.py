@@ -19,6 +19,7 @@ from dispatcher.edge.ssh import RemoteError, SSHExecutor, SSHSettings
 from dispatcher.edge.ssh.keys import load_private_key
 
 OUR_KEY = make_key()
+PATIENCE_S = 2.0  # for commands that overrun: enough to open a channel on a busy machine
 
 
 @pytest.fixture
@@ -117,8 +118,15 @@ def test_no_key_and_no_secret_means_no_connection_at_all(executor: SSHExecutor) 
 def test_an_exec_that_is_never_answered_ends_in_time(executor: SSHExecutor) -> None:
     """The library waits for this reply without a bound: the watchdog cuts the connection. The command may have left."""
     with fake_ssh(Conduct(replies_to_exec=False)) as server:
-        error = failure(lambda: executor.run(server.target(), "true", timeout_s=0.5))
+        error = failure(lambda: executor.run(server.target(), "true", timeout_s=PATIENCE_S))
     assert (error.problem, error.sent, error.reached) == (ProbeProblem.TIMEOUT, True, True)
+
+
+def test_a_machine_that_stops_reading_ends_in_time(executor: SSHExecutor) -> None:
+    """Sending blocks when the kernel's buffers are full: only cutting the connection gets out of that."""
+    with fake_ssh(Conduct(reads_after_exec=False, window_bytes=1 << 28)) as server:
+        error = failure(lambda: executor.run(server.target(), "upload", stdin=bytes(50_000_000), timeout_s=PATIENCE_S))
+    assert (error.problem, error.sent) == (ProbeProblem.TIMEOUT, True)
 
 
 def close_after(*, status: int | None, connection: bool) -> Callable[[paramiko.Channel, str], None]:
@@ -196,10 +204,13 @@ def test_at_most_four_commands_at_once_and_the_urgent_first(executor: SSHExecuto
 
 def test_a_full_server_gets_a_new_connection_once(executor: SSHExecutor) -> None:
     """Sessions that outlived their commands fill a connection: the next command is not lost to it, and nothing was sent."""
-    with fake_ssh(Conduct(max_sessions=1, handler=hold)) as server, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(failure, lambda: executor.run(server.target(), "first", timeout_s=1.0))
+
+    def handle(channel: paramiko.Channel, command: str) -> None:
+        (hold if command == "first" else answer(b"second"))(channel, command)
+
+    with fake_ssh(Conduct(max_sessions=1, handler=handle)) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(failure, lambda: executor.run(server.target(), "first", timeout_s=PATIENCE_S))
         assert eventually(lambda: "first" in server.said)
-        server.conduct.handler = answer(b"second")
         assert executor.run(server.target(), "second", timeout_s=TIMEOUT_S).stdout == b"second"
         assert first.result().problem is ProbeProblem.TIMEOUT
         assert server.connections == 2

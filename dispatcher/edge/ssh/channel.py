@@ -49,27 +49,27 @@ def run_command(
         channel.exec_command(command)
         conversation.hold(deadline)
     except (paramiko.SSHException, OSError, EOFError) as error:
-        if deadline.passed:
-            raise deadline.missed("command", reached=True, sent=True) from error
-        raise _broken_off(transport, error) from error
-    _require_whole(transport, channel)
+        raise _broken_off(transport, error, deadline) from error
+    _require_whole(transport, channel, deadline)
     transport.channels_seen.pop(channel.chanid, None)  # grows for ever otherwise; both sides have closed, so none will ask
     return conversation.output()
 
 
-def _broken_off(transport: KeptTransport, error: Exception) -> RemoteError:
-    if transport.is_active():
+def _broken_off(transport: KeptTransport, error: Exception, deadline: Deadline) -> RemoteError:
+    if deadline.passed:  # then it was the watchdog that cut
+        return deadline.missed("command", reached=True, sent=True)
+    if isinstance(error, paramiko.SSHException) and transport.is_active():
         return RemoteError(ProbeProblem.COMMAND, f"the SSH server refused the command: {error}", reached=True, sent=True)
     text = f"connection lost while a command ran: {describe(error)}"
     return RemoteError(ProbeProblem.UNREACHABLE, text, reached=True, sent=True)
 
 
-def _require_whole(transport: KeptTransport, channel: paramiko.Channel) -> None:
+def _require_whole(transport: KeptTransport, channel: paramiko.Channel, deadline: Deadline) -> None:
     """A channel also closes when the connection dies, and no exit status reads as -1: neither is an answer."""
     closed_by_peer = channel.chanid in transport.closed_by_peer
     transport.closed_by_peer.discard(channel.chanid)
     if not closed_by_peer:
-        raise RemoteError(ProbeProblem.UNREACHABLE, "connection lost while a command ran", reached=True, sent=True)
+        raise _broken_off(transport, EOFError(), deadline)
     if channel.exit_status < 0:
         raise RemoteError(ProbeProblem.COMMAND, "the command ended without an exit status", reached=True, sent=True)
 

@@ -42,9 +42,9 @@ def _parse(pem: bytes) -> PrivateKey:
     load = load_ssh_private_key if b"BEGIN OPENSSH" in pem else load_pem_private_key
     try:
         key = load(pem, password=None)
-    except TypeError:
-        raise ValueError("the private key is protected by a passphrase: remove it with ssh-keygen -p") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        if "password" in str(error).lower():  # old versions of the library have no type of error for it
+            raise ValueError("the private key is protected by a passphrase: remove it with ssh-keygen -p") from None
         raise ValueError("not a private key in PEM or OpenSSH format: make one with ssh-keygen -t ed25519") from None
     if not isinstance(key, PrivateKey):
         raise ValueError("the private key is of an old type: make another with ssh-keygen -t ed25519")
