@@ -15,7 +15,7 @@ from dispatcher.core.transitions.queue import growing
 
 POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
 READ_BATCH, READS_AT_ONCE = 100, 2
-LIST_ACTIVE_S = 5.0
+LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
 PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
 
 
@@ -102,6 +102,8 @@ def list_due_s(state: State, now: float) -> float:
         return now
     held = pacing.holdoff(state, "list", None, now)
     wanted = min(cloud.list_due_s, cloud.list_ended_s + list_interval_s(state))
+    if cloud.confirmed_s < state.leadership.since_s:
+        wanted = min(wanted, cloud.list_ended_s + max(LIST_CONFIRM_S, state.settings.list_lag_s))
     return max(wanted, held.until_s if held is not None else wanted, pacing.next_token_s(state, "list", now))
 
 

@@ -1,49 +1,64 @@
 """A small persistent map: setting a key gives a new map and leaves the old one as it was.
 
-Two levels: a fixed row of buckets, each a plain dict. A change copies one bucket and the row, never the whole. Order depends
-on keys and history alone, never on the process, so that a simulation repeats exactly.
+Two levels: a row of buckets, each a plain dict. A change copies one bucket and the row, never the whole; the row grows with the
+map. Order depends on keys and history alone, never on the process, so that a simulation repeats exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 V = TypeVar("V")
 
-BUCKETS = 251  # prime: the last letters of uuids and serial numbers spread over it evenly
-_EMPTY_ROW: tuple[dict[str, object], ...] = tuple({} for _ in range(BUCKETS))
+# (rows up to this many keys, buckets in the row): primes, over which the last letters of uuids and serial numbers spread evenly
+_ROWS = ((24, 1), (600, 23), (1 << 62, 251))
 
 
-def _bucket(key: str) -> int:
-    return int.from_bytes(key[-8:].encode("utf-8", "surrogatepass"), "little") % BUCKETS
+def _buckets_for(count: int) -> int:
+    return next(buckets for most, buckets in _ROWS if count <= most)
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(key[-8:].encode("utf-8", "surrogatepass"), "little")
 
 
 class Map(Mapping[str, V]):
-    """An immutable mapping from text to values. ``len`` and iteration see every bucket."""
+    """An immutable mapping from text to values."""
 
-    __slots__ = ("_count", "_row")
+    __slots__ = ("_all", "_count", "_row")
 
     def __init__(self, items: Iterable[tuple[str, V]] = ()) -> None:
-        self._row: tuple[dict[str, V], ...] = _EMPTY_ROW  # type: ignore[assignment]
+        self._row: tuple[dict[str, V], ...] = ({},)
         self._count = 0
+        self._all: list[V] | None = None
         made = self.update(items)
         self._row, self._count = made._row, made._count
 
     @classmethod
     def _make(cls, row: tuple[dict[str, V], ...], count: int) -> Map[V]:
         made = cls.__new__(cls)
-        made._row, made._count = row, count
-        return made
+        made._row, made._count, made._all = row, count, None
+        return made if _buckets_for(count) <= len(row) else made._widened()
+
+    def _widened(self) -> Map[V]:
+        """The same with a longer row. A row never shrinks: a map that was large once will be so again."""
+        wide: tuple[dict[str, V], ...] = tuple({} for _ in range(_buckets_for(self._count)))
+        for key, value in self.items():
+            wide[_hash(key) % len(wide)][key] = value
+        return self._make(wide, self._count)
+
+    def _index(self, key: str) -> int:
+        return _hash(key) % len(self._row) if len(self._row) > 1 else 0
 
     def __getitem__(self, key: str) -> V:
-        return self._row[_bucket(key)][key]
+        return self._row[self._index(key)][key]
 
     def get(self, key: str, default: V | None = None) -> V | None:  # type: ignore[override]
-        return self._row[_bucket(key)].get(key, default)
+        return self._row[self._index(key)].get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key in self._row[_bucket(key)]
+        return isinstance(key, str) and key in self._row[self._index(key)]
 
     def __len__(self) -> int:
         return self._count
@@ -52,38 +67,39 @@ class Map(Mapping[str, V]):
         for bucket in self._row:
             yield from bucket
 
-    def all(self) -> list[V]:
-        """Every value as a list: the fast way for planners, which look at each one once."""
-        found: list[V] = []
-        for bucket in self._row:
-            found.extend(bucket.values())
-        return found
+    def all(self) -> Sequence[V]:
+        """Every value: made once for each map, since a map never changes."""
+        if self._all is None:
+            self._all = [value for bucket in self._row for value in bucket.values()]
+        return self._all
 
     def set(self, key: str, value: V) -> Map[V]:
         """This map with ``key`` holding ``value``; the same map when it does already."""
-        index = _bucket(key)
+        index = self._index(key)
         bucket = self._row[index]
-        if bucket.get(key) is value and key in bucket:
+        if key in bucket and bucket[key] is value:
             return self
         changed = {**bucket, key: value}
-        return self._make((*self._row[:index], changed, *self._row[index + 1 :]), self._count + len(changed) - len(bucket))
+        count = self._count + len(changed) - len(bucket)
+        return self._make((*self._row[:index], changed, *self._row[index + 1 :]), count)
 
     def without(self, key: str) -> Map[V]:
         """This map without ``key``; the same map when it was not there."""
-        index = _bucket(key)
+        index = self._index(key)
         bucket = self._row[index]
         if key not in bucket:
             return self
-        changed = {k: v for k, v in bucket.items() if k != key}
+        changed = bucket.copy()
+        del changed[key]
         return self._make((*self._row[:index], changed, *self._row[index + 1 :]), self._count - 1)
 
     def update(self, items: Iterable[tuple[str, V]]) -> Map[V]:
         """Many keys at once: each bucket that is touched is copied once."""
         touched: dict[int, dict[str, V]] = {}
         for key, value in items:
-            index = _bucket(key)
+            index = self._index(key)
             if index not in touched:
-                touched[index] = dict(self._row[index])
+                touched[index] = self._row[index].copy()
             touched[index][key] = value
         if not touched:
             return self

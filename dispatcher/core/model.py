@@ -361,6 +361,8 @@ class CloudView:
 
     listing: bool = False
     listed_s: float = NEVER  # when the last complete list of this term began
+    first_listed_s: float = NEVER  # when the first one did
+    confirmed_s: float = NEVER  # when the last one did that agrees with an earlier one: a single list may lie
     list_ended_s: float = NEVER
     list_due_s: float = math.inf  # somebody wants one at this time
     failures: int = 0

@@ -70,7 +70,7 @@ def _judge(state: State, container: Container, now: float) -> Action | None:
 def _judge_running(state: State, container: Container, now: float) -> Action | None:
     if container.exited_s is not None:
         return CancelContainer(uuid=container.uuid, error=why_cancelled(container), detail=container.exit_note)
-    if container.instance is not None or state.queue.polled_s < state.cloud.listed_s:
+    if container.instance is not None or state.queue.polled_s < state.cloud.confirmed_s:
         return None
     if elsewhere(state, container, now) is not None:
         return None

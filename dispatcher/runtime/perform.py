@@ -51,6 +51,17 @@ class Tally:
         entry[2] += seconds
 
 
+class Gone(Exception):
+    """The instance was removed between the plan and the act: nothing was sent."""
+
+
+def _held(state: State, name: str) -> Instance:
+    instance = state.instances.get(name)
+    if instance is None:
+        raise Gone(f"{name} is gone")
+    return instance
+
+
 def init_script(secret: str, command: str) -> str:
     """What an instance runs first: it keeps the secret by which we know it, readable by root alone, then the site's command."""
     return f"#!/bin/sh\numask 0177 && printf '%s' '{secret}' > {SECRET_FILE}\n{command}\n"
@@ -90,6 +101,8 @@ class Perform:
             events = self._acts[type(action)](action, state)
             failed = any(_failed(event) for event in events)
             return events
+        except Gone as gone:
+            return failure_of(action, began, str(gone), sent=False)
         except Exception as bug:
             log.exception("a bug while performing %s", type(action).__name__)
             return failure_of(action, began, f"a bug in the dispatcher: {type(bug).__name__}", sent=True)
@@ -158,7 +171,7 @@ class Perform:
         return Call(timeout_s=state.settings.timeout_cloud_call_s)
 
     def _create(self, action: m.CreateInstance, state: State) -> list[m.Event]:
-        instance, settings = state.instances[action.name], state.settings
+        instance, settings = _held(state, action.name), state.settings
         request = CreateRequest(
             name=action.name,
             instance_type=settings.instance_types[action.instance_type],
@@ -174,7 +187,7 @@ class Perform:
         return [m.InstanceCreated(name=action.name, id=created.id, operation=created.operation)]
 
     def _poll_create(self, action: m.PollCreate, state: State) -> list[m.Event]:
-        operation = state.instances[action.name].operation
+        operation = _held(state, action.name).operation
         if operation is None:
             return [m.CreatePolled(name=action.name, done=True)]
         try:
@@ -233,21 +246,22 @@ class Perform:
 
     def _probe(self, action: m.ProbeInstance, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
-        instance = state.instances[action.name]
+        instance = _held(state, action.name)
         boot = instance.ready_s is None
         report = self._ports.instances.probe(self._target(instance), boot=boot)
         return [m.Probed(name=action.name, began_s=began, report=report)]
 
     def _start(self, action: m.StartContainer, state: State) -> list[m.Event]:
-        instance = state.instances[action.instance]
-        container = state.containers[action.uuid]
+        instance = _held(state, action.instance)
+        container = state.containers.get(action.uuid)
         offer = state.settings.instance_types[instance.type]
-        vcpus = container.requirements.vcpus if container.requirements is not None else None
+        wanted = container.requirements if container is not None else None
+        vcpus = wanted.vcpus if wanted is not None else None
         report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus=vcpus)
         return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=report.outcome, error=report.error)]
 
     def _kill(self, action: m.KillProcess, state: State) -> list[m.Event]:
-        target = self._target(state.instances[action.name])
+        target = self._target(_held(state, action.name))
         report = self._ports.instances.kill(target, action.uuid, action.signal)
         return [m.KillEnded(name=action.name, uuid=action.uuid, gone=report.gone, error=report.error)]
 

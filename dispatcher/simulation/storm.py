@@ -122,7 +122,7 @@ class Storm:
         try:
             self.world.run(self.long_s)
             self._calm_down()
-            if not self.world.run(4 * 3600.0, until=self.world.over):
+            if not self.world.run(2 * 3600.0, until=self.world.over):
                 problem = self._what_is_left()
         except AssertionError as broken:
             problem = f"{type(broken).__name__}: {broken}"
@@ -247,7 +247,11 @@ class Storm:
         opened = [f"{e.uuid[-6:]} {e.state.value} prio {e.priority >> 50}" for e in world.queue.open_entries()]
         held = [f"{i.name} {i.phase.value} {i.probe_error or i.failure or ''}" for i in world.state.instances.all()]
         exists = [i.name for i in world.stub.existing()]
-        return f"not over after the storm: containers {opened[:5]}, instances held {held[:5]}, existing {exists[:5]}"
+        minded = [f"{c.uuid[-6:]} {c.state.value} {c.priority >> 50} on {c.instance}" for c in world.state.containers.all()]
+        return (
+            f"not over after the storm: containers {opened[:5]}, minded {minded[:5]}, "
+            f"instances held {held[:5]}, existing {exists[:5]}"
+        )
 
     def _outcome(self, problem: str) -> Outcome:
         world = self.world

@@ -247,7 +247,12 @@ def missed(state: State, event: InstancesMissed, now: float) -> State:
 def list_ended(state: State, event: ListEnded, now: float) -> State:
     cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=0, error="")
     if event.complete:
-        cloud = replace(cloud, listed_s=event.began_s, leftovers=event.leftovers)
+        first_s = cloud.first_listed_s if cloud.first_listed_s >= state.leadership.since_s else event.began_s
+        again = event.began_s > first_s and event.began_s >= first_s + state.settings.list_lag_s
+        cloud = replace(
+            cloud, listed_s=event.began_s, first_listed_s=first_s, leftovers=event.leftovers,
+            confirmed_s=event.began_s if again else cloud.confirmed_s,
+        )  # fmt: skip
     return replace(state, cloud=cloud)
 
 

@@ -382,8 +382,8 @@ def elsewhere(state: State, container: Container, now: float) -> Reason:
         return None
     if now < state.leadership.since_s + state.leadership.quiet_s:
         return "a start of an earlier dispatcher may still take effect"
-    if state.cloud.listed_s < state.leadership.since_s:
-        return "the cloud has not been listed yet"
+    if state.cloud.confirmed_s < state.leadership.since_s:
+        return "the cloud has not been listed twice yet"
     silent = next((i for i in state.instances.all() if unlisted(state, i) and might_run(i, container)), None)
     return f"{silent.name} has not said yet whether it runs it" if silent is not None else None
 

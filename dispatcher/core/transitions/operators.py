@@ -58,7 +58,7 @@ def leadership_gained(state: State, event: LeadershipGained, now: float) -> Stat
         state,
         leadership=leadership,
         queue=replace(state.queue, polled_s=NEVER),
-        cloud=replace(state.cloud, listed_s=NEVER, list_due_s=now),
+        cloud=replace(state.cloud, listed_s=NEVER, confirmed_s=NEVER, list_due_s=now),
     )
 
 
