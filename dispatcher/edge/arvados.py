@@ -23,7 +23,7 @@ CONTAINERS = "arvados/v1/containers"
 CURRENT_TOKEN = "arvados/v1/api_client_authorizations/current"  # noqa: S105 - a path, no secret
 PAGE = 1000  # the service's own upper limit
 READ_BATCH = 100
-LARGEST_POLL = 100_000  # records of one list; what lies behind them is asked for by uuid when it matters
+LARGEST_POLL = 100_000  # records; what lies behind them is asked for by uuid when it matters
 LONGEST_POLL_S = 600.0
 LONGEST_REASON = 1_000
 LONGEST_DETAIL = 10_000
@@ -33,13 +33,15 @@ _QUEUED = "of the queue"
 
 
 class ArvadosQueue:
-    """Implements ``QueuePort``. Any number of threads may call at once."""
+    """Implements ``QueuePort``. Any number of threads may call at once. ``largest_poll`` bounds each of a poll's two lists."""
 
-    def __init__(self, endpoint: Endpoint, log: logging.Logger | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, log: logging.Logger | None = None, *, largest_poll: int = LARGEST_POLL) -> None:
         self._log = log or logging.getLogger(__name__)
         self._client = Client(endpoint, self._log)
         self._token_lock = threading.Lock()
         self._token_uuid = ""
+        self._largest_poll = largest_poll
+        self._last_poll: dict[str, _Parsed] = {}
 
     def describe(self) -> str:
         return self._client.describe()
@@ -80,19 +82,20 @@ class ArvadosQueue:
 
     def poll(self) -> Records:
         """What we hold, then what waits: a container that moves between the two lists shows its later state."""
-        found, until_s = _Found(), time.monotonic() + LONGEST_POLL_S
+        found, until_s = _Found(self._last_poll), time.monotonic() + LONGEST_POLL_S
         for pages, whose in ((self._ours(found), _LOCKED_BY_US), (self._queued(), _QUEUED)):
             for page in pages:
                 found.take(page, whose)
                 if time.monotonic() > until_s:
                     self._refuse(f"GET {CONTAINERS}: listing took longer than {LONGEST_POLL_S:g} s", status=None)
+        self._last_poll = found.parsed
         return found.records()
 
     def _ours(self, found: _Found) -> Iterator[list[Any]]:
         """By keyset: a page begins after the last uuid of the page before, so nothing is skipped while records change."""
         mine = ["locked_by_uuid", "=", self.token_uuid()]
         last, seen = "", 0
-        while seen < LARGEST_POLL:
+        while seen < self._largest_poll:
             items = self._list(order="uuid", filters=[mine, ["uuid", ">", last]] if last else [mine])
             if not items:  # only an empty page ends a list: a short one may have been cut by its size
                 return
@@ -103,20 +106,20 @@ class ArvadosQueue:
                 found.rejected[f"page after {last or 'the start'} {_LOCKED_BY_US}"] = "names no record to go on from"
                 return
             last = named[-1]
-        self._log.warning("more than %d containers are locked by us: the rest is not listed", LARGEST_POLL)
+        self._log.warning("more than %d containers are locked by us: the rest is not listed", self._largest_poll)
 
     def _queued(self) -> Iterator[list[Any]]:
         """By offset, as it is the only way by priority. Records that leave the queue meanwhile shift others past us: a known
         one is then asked for by uuid, a new one shows in the next poll."""
         filters = [["state", "=", "Queued"], ["priority", ">", "0"]]
         offset = 0
-        while offset < LARGEST_POLL:
+        while offset < self._largest_poll:
             items = self._list(order="priority desc", filters=filters, offset=offset)
             if not items:
                 return
             yield items
             offset += len(items)
-        self._log.warning("more than %d containers wait: the rest is not listed", LARGEST_POLL)
+        self._log.warning("more than %d containers wait: the rest is not listed", self._largest_poll)
 
     def _list(self, *, order: str, filters: list[Any], offset: int = 0, fields: Sequence[str] = POLL_FIELDS) -> list[Any]:
         parameters = {"select": list(fields), "order": order, "limit": PAGE, "count": "none", "filters": filters}
@@ -203,11 +206,19 @@ class ArvadosQueue:
         raise QueueError(QueueFailure(text=f"{self._client.place}: {text}", status=status)) from cause
 
 
-class _Found:
-    """What the pages of one question brought, by uuid; a later page wins."""
+_Parsed = tuple[dict[str, Any], ContainerRecord]
 
-    def __init__(self) -> None:
+
+class _Found:
+    """What the pages of one question brought, by uuid; a later page wins.
+
+    ``known``: what the last one brought. A container that waits shows the same fields in each poll, and comparing them is
+    several times cheaper than understanding them again."""
+
+    def __init__(self, known: Mapping[str, _Parsed] | None = None) -> None:
+        self._known = known or {}
         self._records: dict[str, ContainerRecord] = {}
+        self.parsed: dict[str, _Parsed] = {}
         self.rejected: dict[str, str] = {}
         self._pages = 0
 
@@ -215,7 +226,7 @@ class _Found:
         self._pages += 1
         for number, item in enumerate(items, 1):
             try:
-                record = parse_record(item)
+                record = self._understand(item)
                 if full and record.requirements is None:
                     raise NotUnderstood("runtime_constraints or mounts is missing")
             except NotUnderstood as error:
@@ -223,6 +234,13 @@ class _Found:
             else:
                 self.rejected.pop(record.uuid, None)
                 self._records[record.uuid] = record
+
+    def _understand(self, item: Any) -> ContainerRecord:
+        uuid = item.get("uuid") if isinstance(item, dict) else None
+        known = self._known.get(uuid) if isinstance(uuid, str) else None
+        record = known[1] if known is not None and known[0] == item else parse_record(item)
+        self.parsed[record.uuid] = (item, record)
+        return record
 
     def _set_aside(self, name: str, reason: str) -> None:
         self._records.pop(name, None)

@@ -188,8 +188,9 @@ class _Bearer(requests.auth.AuthBase):
 
 
 def _tls_context(endpoint: Endpoint) -> Any:
+    """Reading the whole store takes a moment, so it is left out where no TLS is spoken."""
     try:
-        return transport.tls_context(endpoint.ca_file, insecure=endpoint.insecure)
+        return transport.tls_context(endpoint.ca_file, insecure=endpoint.insecure, trust=endpoint.place.startswith("https:"))
     except OSError as error:
         store = transport.trust_store(endpoint.ca_file)
         text = f"{store}: cannot be read as a list of certificate authorities in PEM form: {error.strerror or error}"

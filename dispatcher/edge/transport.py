@@ -60,8 +60,8 @@ def trust_store(ca_file: str | None) -> str:
     return ca_file or (SYSTEM_STORE if os.path.exists(SYSTEM_STORE) else requests.utils.DEFAULT_CA_BUNDLE_PATH)
 
 
-def tls_context(ca_file: str | None, *, insecure: bool) -> ssl.SSLContext:
-    """Raises OSError (ssl.SSLError is one) when the store cannot be read."""
+def tls_context(ca_file: str | None, *, insecure: bool, trust: bool = True) -> ssl.SSLContext:
+    """Raises OSError (ssl.SSLError is one) when the store cannot be read. Without ``trust`` nobody is trusted."""
     context: ssl.SSLContext = create_urllib3_context()
     # Python 3.13 refuses authorities that lack identifiers which no other client asks for; sites run their own.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -69,7 +69,7 @@ def tls_context(ca_file: str | None, *, insecure: bool) -> ssl.SSLContext:
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    else:
+    elif trust:
         context.load_verify_locations(cafile=trust_store(ca_file))
     return context
 
