@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from dispatcher.cli.drivers import driver_problem
-from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, InForce, Loaded, Problem, load
+from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, InForce, Loaded, Problem, load
+from dispatcher.edge.ssh.keys import load_private_key
 
 GOOD, WRONG, UNREADABLE = 0, 1, 2
 WIDEST_VALUE = 60
@@ -64,11 +65,21 @@ def check_config(
 
 
 def judge(loaded: Loaded) -> Verdict:
-    """The driver's own parameters are looked at only when everything else is right."""
-    wrong = driver_problem(loaded, loaded.config) if loaded.config is not None else None
-    problems = loaded.problems if wrong is None else (*loaded.problems, wrong)
+    """What other rooms judge, the key and the driver's parameters, is looked at only when everything else is right."""
+    config = loaded.config
+    found = () if config is None else (key_problem(loaded, config), driver_problem(loaded, config))
+    problems = (*loaded.problems, *(each for each in found if each is not None))
     code = UNREADABLE if loaded.unreadable else WRONG if problems else GOOD
     return Verdict(problems=problems, warnings=loaded.warnings, in_force=loaded.in_force, exit_code=code)
+
+
+def key_problem(loaded: Loaded, config: Config) -> Problem | None:
+    """Whether the private key can be used for logging in."""
+    try:
+        load_private_key(config.access.private_key)
+    except ValueError as wrong:
+        return loaded.problem_at("Containers.DispatchPrivateKey", str(wrong))
+    return None
 
 
 def show(verdict: Verdict) -> None:

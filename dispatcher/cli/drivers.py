@@ -43,7 +43,7 @@ def driver_problem(loaded: Loaded, config: Config, entries: tuple[Entry, ...] | 
         open_driver(config.driver.name, settings, wall=time.time, entries=entries)
     except UnusableDriver as wrong:
         if wrong.path is None:
-            return loaded.driver_choice_problem(str(wrong))
+            return loaded.problem_at("Containers.CloudVMs.Driver", str(wrong))
         return loaded.driver_problem(wrong.path, str(wrong).removeprefix(f"{wrong.path}: "))
     return None
 

@@ -133,7 +133,7 @@ CLUSTER_KEYS: tuple[Key, ...] = (
     _unused("Containers.DefaultKeepCacheRAM", SIZE, "0", "The API fills it in."),
     _unused("Containers.CloudVMs.Enable", FLAG, "false", "The dispatcher runs when it is started."),
     _start(
-        "Containers.CloudVMs.SSHPort", TEXT, "access.ssh_port", '"22"',
+        "Containers.CloudVMs.SSHPort", values.PORT, "access.ssh_port", '"22"',
         "Port, or name of a service, where an instance's address names none.",
     ),
     _pace(

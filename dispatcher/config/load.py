@@ -34,6 +34,7 @@ DEFAULT_SETTINGS = "/etc/cloud-dispatcher/settings.yml"
 
 VMS = "Containers.CloudVMs"
 PARAMETERS = f"{VMS}.DriverParameters"
+PRIVATE_KEY = "Containers.DispatchPrivateKey"
 
 
 def load(
@@ -82,7 +83,7 @@ def _loaded(config: Config, cluster: Reader, notes: list[Problem]) -> Loaded:
         in_force=config.in_force,
         file=cluster.file,
         prefix=cluster.prefix,
-        lines=_driver_lines(cluster),
+        lines=_lines_for_others(cluster),
     )
 
 
@@ -196,9 +197,9 @@ def _driver_parameters(cluster: Reader) -> Mapping[str, Any]:
     return found
 
 
-def _driver_lines(cluster: Reader) -> dict[str, int]:
-    """Where the driver is chosen and each of its parameters stands, for complaints that only the driver can make."""
-    found: dict[str, Entry | None] = {path: cluster.find(path) for path in (f"{VMS}.Driver", PARAMETERS)}
+def _lines_for_others(cluster: Reader) -> dict[str, int]:
+    """Where the keys stand that only the driver and the edge can judge."""
+    found: dict[str, Entry | None] = {path: cluster.find(path) for path in (PRIVATE_KEY, f"{VMS}.Driver", PARAMETERS)}
     there = {path: entry for path, entry in found.items() if entry is not None}
     below = lines(there[PARAMETERS].node, PARAMETERS) if PARAMETERS in there else ()
     return {**{path: entry.line for path, entry in there.items()}, **dict(below)}

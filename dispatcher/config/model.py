@@ -110,7 +110,8 @@ class Config:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What came of reading the files. ``config`` is None when there is any error in ``problems``; ``in_force`` is filled as
-    far as the files could be understood. ``lines``: path of the driver's keys below ``prefix`` → line."""
+    far as the files could be understood. ``lines``: path below ``prefix`` → line, of the
+    keys that only other rooms can judge."""
 
     config: Config | None
     problems: tuple[Problem, ...]
@@ -126,13 +127,10 @@ class Loaded:
 
     def driver_problem(self, path: str, text: str) -> Problem:
         """A driver's complaint about the parameter ``path`` (below DriverParameters), at its line or the nearest above."""
-        return self._problem("Containers.CloudVMs.DriverParameters" + (f".{path}" if path else ""), text)
+        return self.problem_at("Containers.CloudVMs.DriverParameters" + (f".{path}" if path else ""), text)
 
-    def driver_choice_problem(self, text: str) -> Problem:
-        """What is wrong with the driver as such."""
-        return self._problem("Containers.CloudVMs.Driver", text)
-
-    def _problem(self, path: str, text: str) -> Problem:
+    def problem_at(self, path: str, text: str) -> Problem:
+        """What another room found wrong with a key: ``path`` as in the table of keys."""
         known = path
         while known and known not in self.lines:
             known = known.rpartition(".")[0]

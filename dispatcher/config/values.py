@@ -170,6 +170,15 @@ def parse_path(node: Node) -> str:
     return found
 
 
+def parse_port(node: Node) -> str:
+    """A number, or the name of a service, which is looked up where it is used."""
+    found = parse_text(node)
+    named = re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,30}", found)
+    if not named and not (re.fullmatch(r"\d{1,5}", found, re.ASCII) and 0 < int(found) < 65536):
+        raise Wrong("has to be a port number or the name of a service")
+    return found
+
+
 def parse_optional_path(node: Node) -> str:
     return parse_path(node) if parse_text(node) else ""
 
@@ -220,6 +229,7 @@ DURATION = Kind(name="duration", unit="h, m, s, ms", parse=parse_duration, show=
 PATIENCE = Kind(name="duration", unit="h, m, s, ms", parse=parse_duration, show=show_duration, counts_as_absent=_not_positive)
 SIZE = Kind(name="size", unit="bytes, KiB, MB, …", parse=parse_size, show=show_size)
 TEXT = Kind(name="text", parse=parse_text, show=repr)
+PORT = Kind(name="port or service", parse=parse_port, show=str)
 TEXTS = Kind(name="list of texts", parse=parse_texts, show=_show_list)
 TAGS = Kind(name="mapping of texts", parse=parse_tags, show=_show_tags)
 PATH = Kind(name="absolute path", parse=parse_path, show=str)

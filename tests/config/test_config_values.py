@@ -153,9 +153,10 @@ def test_text_is_what_stands_in_the_file(text, expected):
     assert values.TEXT.parse(node(text)) == expected
 
 
-def test_collections():
-    """Lists of texts and mappings of texts, whatever YAML takes their members for."""
+def test_texts_of_other_shapes():
+    """Ports, lists of texts and mappings of texts, whatever YAML takes them for."""
     assert values.TEXTS.parse(node("[a, 1, 2.50]")) == ("a", "1", "2.50")
+    assert [values.PORT.parse(node(text)) for text in ("22", "'2222'", "ssh")] == ["22", "2222", "ssh"]
     assert values.TAGS.parse(node("{a: 1, b: null, c: x}")) == {"a": "1", "b": "", "c": "x"}
 
 
@@ -172,6 +173,10 @@ def test_collections():
         (values.LOG_FORMAT, "xml"),
         (values.LOG_LEVEL, "loud"),
         (values.OPTIONAL_PATH, "x"),
+        (values.PORT, "0"),
+        (values.PORT, "65536"),
+        (values.PORT, "'22 '"),
+        (values.PORT, "-22"),
     ],
 )
 def test_wrong_shapes(kind, text):
