@@ -96,6 +96,11 @@ def test_no_message_quotes_the_text(value):
     assert "hush" not in repr(document)
 
 
+def test_a_document_prints_no_value():
+    """A repr in a traceback shows names and lines alone."""
+    assert "hush" not in repr(parse("Password: hush\nPasswords: [hush, {a: 'hush'}]\n", "f.yml"))
+
+
 @budget(deadline=None, max_examples=200)
 @given(st.text(alphabet=st.sampled_from("ab:- \n\t[]{}&*!|>'\"%@`#,?<=0~\x00"), max_size=30))
 def test_no_text_breaks_the_parser(text):
