@@ -73,13 +73,27 @@ class Server:
         return f"Handling signal: {name}" in self.log()
 
 
+# What systemd does for a service with a socket unit: descriptor 3, and the process id of the one that it is for.
+ACTIVATE = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "${@:2}" 3<&"$1"'
+
+
 @contextlib.contextmanager
-def running(folder: Path, *options: str, environment: dict[str, str] | None = None, wait: bool = True) -> Iterator[Server]:
-    """A toy server; whatever it leaves behind is killed."""
+def running(
+    folder: Path,
+    *options: str,
+    environment: dict[str, str] | None = None,
+    wait: bool = True,
+    listener: socket.socket | None = None,
+) -> Iterator[Server]:
+    """A toy server; whatever it leaves behind is killed. With ``listener`` it is activated by systemd's protocol."""
+    command = [sys.executable, "-m", "tests.web.toy", str(folder), *options]
+    if listener is not None:
+        command = ["bash", "-c", ACTIVATE, "bash", str(listener.fileno()), *command]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.web.toy", str(folder), *options],
+            command,
             cwd=ROOT,
+            pass_fds=[listener.fileno()] if listener is not None else [],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -107,6 +121,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_the_daemon_lives_in_the_only_worker(shared: Server) -> None:
     """It is built and started once, after the fork, in the process that answers, whatever $WEB_CONCURRENCY says."""
+    shared.signal(signal.SIGWINCH)
+    eventually(lambda: shared.handled("winch"), "the end of all forking: signals are handled after it")
     assert shared.events("built") == shared.events("started") == shared.workers() == [shared.pid()]
 
 
@@ -161,6 +177,42 @@ def test_the_stop_answers_the_request_in_flight(tmp_path: Path, number: int) -> 
         client.join(PATIENCE_S)
         assert [answer.text for answer in answers] == ["slow but sure"]
         assert server.events("stopped") == server.events("built") == workers
+
+
+def test_a_connection_that_was_accepted_is_still_answered(tmp_path: Path) -> None:
+    """Its request may be on the way when the stop begins: older gunicorns would drop it."""
+    with running(tmp_path, "stop=1.5") as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
+            server.pid()  # answered after our connection was accepted
+            server.signal(signal.SIGTERM)
+            eventually(lambda: "stopping" in server.log(), "the stop")
+            client.sendall(b"GET /pid HTTP/1.0\r\n\r\n")
+            assert b"200 OK" in client.recv(4096)
+
+
+def test_a_restart_behind_systemds_socket_loses_no_request(tmp_path: Path) -> None:
+    """A connection that comes while the old server stops is answered: by it, or by the next one from the same socket."""
+    folders = [tmp_path / "old", tmp_path / "new"]
+    for folder in folders:
+        folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener, running(folders[0], "stop=1.5", listener=listener) as old:
+        old.signal(signal.SIGTERM)
+        eventually(lambda: "stopping" in old.log(), "the stop")
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as client:
+            client.sendall(b"GET /pid HTTP/1.0\r\n\r\n")
+            assert old.process.wait(PATIENCE_S) == 0
+            with running(folders[1], listener=listener):
+                assert b"200 OK" in client.recv(4096)
+
+
+def test_the_worker_waits_for_a_daemon_that_takes_its_time(tmp_path: Path) -> None:
+    """Running calls end within their time-outs: the process must not be gone before."""
+    with running(tmp_path, "stop=1.5") as server:
+        worker = server.pid()
+        server.signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE_S) == 0
+        assert server.events("stopped") == [worker]
 
 
 def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Toy:
     def stop(self, deadline_s: float) -> None:
         self._stopped.set()
         self._loop.join(deadline_s)
+        time.sleep(float(self._options.get("stop", "0")))
         self.note("stopped")
 
     def reload(self) -> None:
