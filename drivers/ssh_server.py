@@ -31,6 +31,7 @@ MAX_SESSIONS = 10  # of one connection, as an OpenSSH server allows
 LOGIN_TIMEOUT_S = 30.0
 SOCKET_TIMEOUT_S = 60.0  # once somebody is logged in; the library would wake ten times a second
 REPLY_TIMEOUT_S = 0.5
+ACCEPT_PAUSE_S = 0.1
 COMMAND_FAILED = 255
 CHANNEL_SUCCESS = bytes([99])  # RFC 4254, section 9
 
@@ -125,8 +126,9 @@ class SSHServer:
         while not self._closed.is_set():
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError:  # closed, or out of descriptors for a while
+                self._closed.wait(ACCEPT_PAUSE_S)
+                continue
             with self._lock:
                 busy = len(self._transports) >= MAX_CONNECTIONS
             if busy or not self._is_open():

@@ -252,9 +252,8 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def stand_alone(lock: int) -> None:
-    """Nothing of whoever started us but the lock, which no command may inherit."""
-    os.set_inheritable(lock, False)
+def stand_alone() -> None:
+    """Nothing of whoever started us but the lock. Commands do not inherit it: ``Popen`` closes what it is not told to pass."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
@@ -269,7 +268,7 @@ def stand_alone(lock: int) -> None:
 
 def main(arguments: list[str]) -> None:
     folder, data_folder, lock = InstanceFolder(Path(arguments[0])), Path(arguments[1]), int(arguments[2])
-    stand_alone(lock)
+    stand_alone()
     os.write(lock, str(os.getpid()).encode())
     Machine(folder, data_folder).live()
     say("ended")

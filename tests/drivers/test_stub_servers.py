@@ -16,6 +16,7 @@ from stub_world import HandClock, call, driver_settings, request
 
 from drivers.ssh_server import MAX_SESSIONS, load_private_key, new_private_key
 from drivers.stub import StubCloud, StubDriver, StubInstance, StubKnobs
+from drivers.stub import open as open_stub
 from drivers.stub.servers import SSHServers
 
 UUID = "zzzzz-dz642-000000000000001"
@@ -155,3 +156,14 @@ def test_no_answer_comes_before_its_reply(world: SSHWorld) -> None:
         for thread in threads:
             thread.join(60)
     assert wrong == []
+
+
+def test_a_plugin_can_have_real_servers() -> None:
+    """By a parameter, as a configuration file would say it."""
+    parameters = {"Kind": True, "SSH": True}
+    driver = open_stub(dataclasses.replace(driver_settings(), parameters=parameters))
+    driver.create(dataclasses.replace(request(), public_key=AUTHORIZED), call())
+    (listed,) = driver.list(call()).instances
+    assert answers(listed.address)
+    driver.destroy(listed.id, call())
+    assert not answers(listed.address)
