@@ -6,20 +6,18 @@ our InstanceSetID, or ``CloudCallFailed``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from dispatcher.core.failures import MAX_TEXT, failure_of, is_number, tidy_text
 from dispatcher.core.messages import CloudCallFailed, CloudFailure
-from dispatcher.core.model import HoldoffKind
 from dispatcher.driver import (
     Call,
     Capabilities,
     CloudError,
     Created,
     CreateRequest,
-    Denied,
     Driver,
     DriverSettings,
     HostKey,
@@ -27,10 +25,6 @@ from dispatcher.driver import (
     Leftover,
     Listing,
     Misconfigured,
-    NoCapacity,
-    QuotaReached,
-    RateLimited,
-    Scope,
 )
 from dispatcher.edge.cloud_answers import (
     BadAnswer,
@@ -41,18 +35,7 @@ from dispatcher.edge.cloud_answers import (
 )
 from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, choose, find_entries, load
 
-MAX_TEXT = 1000  # characters of an error that are kept
-
 Answer = TypeVar("Answer")
-
-_KINDS: dict[type[CloudError], HoldoffKind] = {
-    RateLimited: HoldoffKind.RATE,
-    QuotaReached: HoldoffKind.QUOTA,
-    NoCapacity: HoldoffKind.CAPACITY,
-    Denied: HoldoffKind.DENIED,
-    Misconfigured: HoldoffKind.ERROR,
-}
-
 
 def open_driver(
     name: str,
@@ -152,11 +135,11 @@ class Cloud:
             raise CloudCallFailed(failure_of(error, self._wall)) from error
         except BadAnswer as error:
             self._log.error("the driver answered %s badly: %s", name, error)
-            text = _tidy_text(f"{name}: bad answer of the driver: {error}")
+            text = tidy_text(f"{name}: bad answer of the driver: {error}")
             raise CloudCallFailed(CloudFailure(text=text, outcome_unknown=has_effect)) from error
         except Exception as error:
             self._log.exception("bug in the driver: %s raised %s", name, type(error).__name__)
-            text = _tidy_text(f"{name}: bug in the driver: {type(error).__name__}: {error}")
+            text = tidy_text(f"{name}: bug in the driver: {type(error).__name__}: {error}")
             raise CloudCallFailed(CloudFailure(text=text, outcome_unknown=has_effect)) from error
         finally:
             if call is not None:
@@ -169,43 +152,9 @@ class Cloud:
             self._log.warning("driver: %s", text)
 
 
-# ---------------------------------------------------------------------------------------------------------- translation
-
-
-def failure_of(error: CloudError, wall: Callable[[], float]) -> CloudFailure:
-    """An exception of the contract as data."""
-    return CloudFailure(
-        text=_tidy_text(str(error) or type(error).__name__),
-        kind=next((kind for known, kind in _KINDS.items() if isinstance(error, known)), HoldoffKind.ERROR),
-        scope=Scope(error.scope),
-        retry_after_s=_retry_after_s(error, wall) if isinstance(error, RateLimited) else None,
-        outcome_unknown=error.outcome_unknown,
-    )
-
-
-def _retry_after_s(error: RateLimited, wall: Callable[[], float]) -> float | None:
-    """Seconds from now, however the driver put it."""
-    if _is_number(error.retry_after_s):
-        return max(0.0, float(error.retry_after_s or 0.0))
-    if _is_number(error.retry_at):
-        return max(0.0, float(error.retry_at or 0.0) - wall())
-    return None
-
-
-def _tidy_text(text: str) -> str:
-    """One line, bounded, without control characters: it goes to logs and pages."""
-    line = "".join(character if character.isprintable() else " " for character in text)
-    return line if len(line) <= MAX_TEXT else f"{line[:MAX_TEXT]}…"
-
 
 def _tidy_report(call: Call) -> None:
     """What a driver wrote into the call must be numbers before the core paces itself by them."""
     for name in ("calls_remaining", "retry_after_s", "limit", "usage"):
-        if not _is_number(getattr(call, name)):
+        if not is_number(getattr(call, name)):
             setattr(call, name, None)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-

@@ -124,11 +124,12 @@ class Perform:
 
     def _poll(self, action: m.PollQueue, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
+        events: list[m.Event] = []
         try:
-            events = self._identify()
+            events += self._identify()
             answer = self._ports.queue.poll()
         except QueueError as error:
-            return [m.QueuePollFailed(began_s=began, failure=error.failure)]
+            return [*events, m.QueuePollFailed(began_s=began, failure=error.failure)]
         state = self._snapshot()
         for records in slices(news(state, answer.records, self._token_uuid)):
             events.append(m.ContainersObserved(began_s=began, records=records))
@@ -138,11 +139,12 @@ class Perform:
 
     def _read(self, action: m.ReadContainers, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
+        events: list[m.Event] = []
         try:
-            events = self._identify()
+            events += self._identify()
             answer = self._ports.queue.read(action.uuids)
         except QueueError as error:
-            return [m.ContainersReadFailed(asked=action.uuids, failure=error.failure)]
+            return [*events, m.ContainersReadFailed(asked=action.uuids, failure=error.failure)]
         read = m.ContainersRead(
             began_s=began, asked=action.uuids, records=answer.records, rejected=answer.rejected
         )

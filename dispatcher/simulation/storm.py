@@ -89,6 +89,7 @@ class Storm:
 
     def _bad_cloud(self) -> StubKnobs:
         rate = self._rate
+        ignored = rate(0.2)
         return StubKnobs(
             create_is_idempotent=self.chance.random() < 0.6, polls_creates=self.chance.random() < 0.5,
             min_create_interval_s=rate(0.4), min_list_interval_s=rate(0.4), rate_hint_rate=0.5,
@@ -99,8 +100,8 @@ class Storm:
             set_tags_error_rate=rate(0.3), poll_create_error_rate=rate(0.3), driver_bug_rate=rate(0.05),
             lost_answer_rate=rate(0.2), false_unknown_rate=rate(0.1), late_failure_rate=rate(0.2),
             list_lag_s=self.chance.choice((0.0, 3.0, 10.0)), tags_lag_s=self.chance.choice((0.0, 5.0)),
-            partial_list_rate=rate(0.3), lying_list_rate=rate(0.1), max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)),
-            ignored_destroy_rate=rate(0.2), leftover_rate=0.0,
+            partial_list_rate=rate(0.3), lying_list_rate=rate(0.1) if not ignored else 0.0, max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)),
+            ignored_destroy_rate=ignored, leftover_rate=0.0,
             boot_s=self.chance.choice((5.0, 30.0)), max_boot_extra_s=self.chance.choice((0.0, 60.0)),
             never_boots_rate=rate(0.1), broken_rate=rate(0.1), report_broken_rate=rate(0.1), hang_rate=rate(0.05),
             runner_missing_rate=rate(0.05), detach_s=self.chance.choice((0.0, 1.0)),

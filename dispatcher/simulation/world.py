@@ -287,7 +287,7 @@ class World:
         return (
             not self.queue.open_entries()
             and not self.stub.existing()
-            and all(not d.store.snapshot().instances and not d.store.snapshot().containers for d in self.dispatchers)
+            and not any(d.store.snapshot().instances or d.store.snapshot().containers for d in self.dispatchers if d.alive)
         )
 
     # -- judges

@@ -155,8 +155,11 @@ class StubDriver:
         self._lied = drawn < knobs.partial_list_rate + knobs.lying_list_rate and not self._lied
         if not self._lied:
             return listing
+        # What is being deleted is never lied about: one list without it is all that anybody can ask for.
         cloud.faults["list: lie"] += 1
-        return replace(listing, instances=self._some(listing.instances))
+        deleting = tuple(instance for instance in listing.instances if instance.state is Presence.DELETING)
+        others = tuple(instance for instance in listing.instances if instance.state is not Presence.DELETING)
+        return replace(listing, instances=(*deleting, *self._some(others)))
 
     def _some(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         kept_rate = self.cloud.random.random()
