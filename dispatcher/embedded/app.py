@@ -145,7 +145,7 @@ def _request_id() -> str:
 
 def _response(status: int, body: Any, request_id: str) -> Response:
     text = "" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    response = Response(text, status=status, content_type="application/json; charset=utf-8")
+    response = Response(text.encode(errors="replace"), status=status, content_type="application/json; charset=utf-8")
     response.headers["X-Request-Id"] = request_id
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response

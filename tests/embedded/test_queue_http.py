@@ -183,7 +183,7 @@ def test_a_kill_in_the_middle_of_writes_loses_no_answered_one(tmp_path: Path) ->
     writers = [threading.Thread(target=write_until_it_ends, args=(queue, answered)) for _ in range(4)]
     for writer in writers:
         writer.start()
-    while len(answered) < 40 and any(writer.is_alive() for writer in writers):
+    while len(answered) < 20 and any(writer.is_alive() for writer in writers):
         threading.Event().wait(0.01)
     assert queue.kill(signal.SIGKILL) == -signal.SIGKILL
     for writer in writers:
