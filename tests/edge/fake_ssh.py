@@ -38,6 +38,7 @@ class Conduct:
 
     host_key: KeyPair = field(default_factory=make_key)
     accepts_login: bool = True
+    login_gate: threading.Event | None = None  # the login is answered when it is set
     max_sessions: int = 10
     replies_to_exec: bool = True
     reads_after_exec: bool = True
@@ -82,6 +83,8 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self._server.said.append("login")
+        if self._conduct.login_gate is not None:
+            self._conduct.login_gate.wait(30)
         return paramiko.AUTH_SUCCESSFUL if self._conduct.accepts_login else paramiko.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:

@@ -245,6 +245,29 @@ def test_forget_cuts_at_once(executor: SSHExecutor) -> None:
     assert executor._peers == {}
 
 
+def test_an_instance_that_is_forgotten_while_it_is_dialled(executor: SSHExecutor) -> None:
+    """The connection that comes too late is not used and not kept."""
+    gate = threading.Event()
+    with fake_ssh(Conduct(login_gate=gate)) as server, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(failure, lambda: executor.run(server.target(), "start", timeout_s=TIMEOUT_S))
+        assert eventually(lambda: "login" in server.said)
+        executor.forget("vm-1")
+        gate.set()
+        error = running.result()
+        assert (error.sent, "start" in server.said) == (False, False)
+        assert eventually(lambda: not any(transport.is_active() for transport in server.transports))
+
+
+def test_disconnect_returns_when_the_socket_is_closed(executor: SSHExecutor) -> None:
+    """Only then has nothing unsent survived."""
+    with fake_ssh() as server:
+        executor.run(server.target(), "true", timeout_s=TIMEOUT_S)
+        link = executor._peers["vm-1"].link
+        assert link is not None
+        executor.disconnect("vm-1")
+        assert link.transport.sock.fileno() == -1
+
+
 def test_no_secret_appears_in_any_text() -> None:
     """Neither in a settings' repr nor in a target's."""
     settings = SSHSettings(private_key=load_private_key(OUR_KEY.private))

@@ -254,15 +254,14 @@ class SSHExecutor:
             failure = error
         finally:
             with peer.lock:
-                peer.dial = None
-                if link is not None and not peer.forgotten:
-                    peer.link = link
+                if link is not None and peer.forgotten:
+                    link.cut()
+                    link, failure = None, RemoteError(ProbeProblem.UNREACHABLE, f"{target.name} was given up while connecting")
+                peer.link, peer.dial = link, None
             if link is not None:
                 dial.set_result(link)
             else:
                 dial.set_exception(failure)
-        if peer.forgotten and link is not None:
-            link.cut()
 
     def _open(self, endpoint: Endpoint, target: Target, deadline: Deadline) -> Link:
         known = self._host_keys.known(target)
