@@ -206,6 +206,14 @@ def test_a_bad_record_at_the_end_of_a_page_does_not_stop_the_paging() -> None:
         assert numbers(queue(server).poll()) == [1, 3, 4]
 
 
+def test_the_later_answer_also_decides_whether_it_is_understood() -> None:
+    """A container is never both a record and a rejected one."""
+    bad = queued(1) | {"priority": None}
+    with serve(lists(in_turn(page(bad, locked(2)), page()), in_turn(page(queued(1), bad | {"uuid": uuid(2)}), page()))) as server:
+        records = queue(server).poll()
+    assert (numbers(records), list(records.rejected)) == ([1], [uuid(2)])
+
+
 def test_the_next_poll_shows_what_changed() -> None:
     """What is the same is the same value as before; any field that differs is read again."""
     first, second = [queued(1), queued(2), queued(3)], [queued(1), queued(2, 7), queued(3) | {"state": "Paused"}]
