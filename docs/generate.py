@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parent
 
 PAGES = {
     "states.md": "dispatcher.core.transitions:states_page",
-    "configuration.md": "dispatcher.config:configuration_page",
+    "configuration.md": "dispatcher.config.reference:configuration_page",
 }
 
 
