@@ -7,6 +7,8 @@ A new queue has the system's root token, an administrator and an ordinary user. 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from .values import new_secret, new_uuid, now
 
 ROOT_FILE = "root.token"
 DATABASE_FILE = "queue.sqlite"
+READY_FILE = "queue.json"
 FIRST_USERS = (("admin", True), ("user", False))
 
 
@@ -52,7 +55,16 @@ def add_user(
         if user is None:
             uuid = new_uuid(settings.cluster_id, USERS.infix)
             user = _insert_user(transaction, settings, name, uuid, is_admin=is_admin, is_active=is_active)
-        token = _insert_token(transaction, settings, user)
+        return _write_token(folder, name, _insert_token(transaction, settings, user["uuid"]))
+
+
+def add_system_token(store: Store, folder: Path, settings: Settings, name: str) -> Path:
+    """One more token of the system's user, such as a second dispatcher has. Returns its file."""
+    with store.write() as transaction:
+        return _write_token(folder, name, _insert_token(transaction, settings, settings.system_user_uuid))
+
+
+def _write_token(folder: Path, name: str, token: Record) -> Path:
     path = token_path(folder, name)
     write_secret(path, f"v2/{token['uuid']}/{token['api_token']}".encode())
     return path
@@ -79,10 +91,10 @@ def _insert_user(
     return user
 
 
-def _insert_token(transaction: Transaction, settings: Settings, user: Record) -> Record:
+def _insert_token(transaction: Transaction, settings: Settings, owner_uuid: str) -> Record:
     token = TOKENS.blank() | {
         "uuid": new_uuid(settings.cluster_id, TOKENS.infix),
-        "owner_uuid": user["uuid"],
+        "owner_uuid": owner_uuid,
         "api_token": new_secret(),
         "created_at": now(),
     }
@@ -90,21 +102,37 @@ def _insert_token(transaction: Transaction, settings: Settings, user: Record) ->
     return token
 
 
+def _file_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) or text == "root":
+        raise argparse.ArgumentTypeError("a name is letters, digits, - and _, and not root: root.token is the root token")
+    return text
+
+
+def _cluster_of(folder: Path) -> str:
+    """The cluster id with which the folder was last served."""
+    try:
+        return str(json.loads((folder / READY_FILE).read_text())["cluster_id"])
+    except (OSError, ValueError, KeyError):
+        return Settings().cluster_id
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Add a user, or give a known one a new token, and say in which file it stands."""
     parser = argparse.ArgumentParser(prog="python -m dispatcher.embedded.accounts", description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the queue's data folder")
-    parser.add_argument("--user", required=True, help="the user's name")
+    parser.add_argument("--user", type=_file_name, required=True, help="the user's name, and that of the token's file")
     parser.add_argument("--admin", action="store_true", help="the user may do everything")
     parser.add_argument("--inactive", action="store_true", help="the user may read and nothing else")
-    parser.add_argument("--cluster-id", default="zzzzz")
+    parser.add_argument("--system", action="store_true", help="no user: one more token of the system, named so")
     options = parser.parse_args(arguments)
+    settings = Settings(cluster_id=_cluster_of(options.data))
     store = Store(options.data / DATABASE_FILE)
     try:
-        settings = Settings(cluster_id=options.cluster_id)
-        path = add_user(
-            store, options.data, settings, options.user, is_admin=options.admin, is_active=not options.inactive
-        )
+        if options.system:
+            path = add_system_token(store, options.data, settings, options.user)
+        else:
+            is_active = not options.inactive
+            path = add_user(store, options.data, settings, options.user, is_admin=options.admin, is_active=is_active)
     finally:
         store.close()
     sys.stdout.write(f"{path}\n")

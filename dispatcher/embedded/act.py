@@ -77,6 +77,6 @@ class Act:
         return token
 
     def end_token(self, uuid: str | None) -> None:
-        """From now on nobody is let in with this token."""
-        if uuid and uuid != self.settings.system_token_uuid:
-            self.transaction.update(TOKENS, uuid, {"expires_at": self.now})
+        """From now on nobody is let in with this token of a container. Nothing names it any more, so it is not kept."""
+        if uuid:
+            self.transaction.delete(TOKENS, uuid)

@@ -6,7 +6,7 @@ An attribute's ``type`` is the word of the discovery document. ``hidden`` attrib
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Record = dict[str, Any]
@@ -46,6 +46,10 @@ class Resource:
     dialect: str
     description: str
     attributes: tuple[Attribute, ...]
+    by_name: dict[str, Attribute] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.by_name.update({each.name: each for each in self.attributes})
 
     @property
     def kind(self) -> str:
@@ -55,7 +59,7 @@ class Resource:
         return iter(self.attributes)
 
     def attribute(self, name: str) -> Attribute | None:
-        return next((each for each in self.attributes if each.name == name), None)
+        return self.by_name.get(name)
 
     def visible(self) -> list[str]:
         return [each.name for each in self.attributes if not each.hidden]

@@ -23,7 +23,6 @@ from .app import create_app
 from .server import Server
 from .store import Store
 
-READY_FILE = "queue.json"
 LOCK_FILE = "queue.lock"
 
 
@@ -63,7 +62,7 @@ def _server(folder: Path, store: Store, host: str, port: int, with_tls: bool, se
 
 def _last_port(folder: Path) -> int:
     try:
-        return int(json.loads((folder / READY_FILE).read_text())["port"])
+        return int(json.loads((folder / accounts.READY_FILE).read_text())["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
@@ -77,7 +76,7 @@ def _run(server: Server, folder: Path, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     ready = _description(server, folder, settings)
-    tls.write_secret(folder / READY_FILE, json.dumps(ready, indent=1).encode())
+    tls.write_secret(folder / accounts.READY_FILE, json.dumps(ready, indent=1).encode())
     logging.getLogger(__name__).info("the queue listens at %s", ready["url"])
     try:
         server.serve_forever(poll_interval=0.2)

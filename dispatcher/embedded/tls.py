@@ -17,6 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 VALID = timedelta(days=3650)
+_KEY_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 _NAMES = ("localhost",)
 _ADDRESSES = ("127.0.0.1", "::1")
 
@@ -56,6 +67,8 @@ def _make(host: str) -> tuple[bytes, bytes]:
         .not_valid_before(start)
         .not_valid_after(start + VALID)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_KEY_USAGE, critical=True)
         .add_extension(x509.SubjectAlternativeName(_alternative_names(host)), critical=False)
     )
     private = key.private_bytes(

@@ -152,6 +152,21 @@ def test_secrets_are_readable_by_their_owner_alone(live: LiveQueue) -> None:
     assert live.root_token not in (live.folder / "log").read_text()
 
 
+def test_accounts_are_added_while_the_queue_runs(live: LiveQueue) -> None:
+    """The command prints the file of the new token, and the queue knows it at once; the root token is out of its reach."""
+    for arguments, is_admin in ((["--user", "friend"], False), (["--user", "second", "--system"], True)):
+        made = accounts_command(live, *arguments)
+        token = Path(made.stdout.strip()).read_text()
+        assert live.call("GET", "users/current", token=token)[1]["is_admin"] is is_admin
+    assert accounts_command(live, "--user", "root").returncode == 2
+    assert accounts_command(live, "--user", "../x").returncode == 2
+
+
+def accounts_command(live: LiveQueue, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dispatcher.embedded.accounts", "--data", str(live.folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_a_folder_is_served_once(live: LiveQueue) -> None:
     """A second queue on the same folder says who is in the way and what to do, and ends."""
     second = subprocess.run(
