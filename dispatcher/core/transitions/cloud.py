@@ -227,18 +227,19 @@ def listed(state: State, event: InstancesListed, now: float) -> State:
     return state
 
 
-def _missed(instance: Instance, began_s: float) -> bool:
-    """Whether a list that began then, without this instance, says anything about it: no act and no sign of life is newer."""
+def _missed(instance: Instance, began_s: float, lag_s: float) -> bool:
+    """Whether a list that began then, without this instance, says anything about it: no act and no sign of life is newer than
+    what the list may still show, which is the cloud as it was up to ``list_lag_s`` before."""
     if instance.creating or (instance.id is None and not instance.create_unknown):
         return False
-    return began_s > max(instance.create_changed_s, instance.listed_s, instance.reached_s)
+    return began_s - lag_s > max(instance.create_changed_s, instance.reached_s) and began_s > instance.listed_s
 
 
 def missed(state: State, event: InstancesMissed, now: float) -> State:
     """A complete list was without these: whether that proves anything is judged when they are to be removed."""
     for name in event.names:
         instance = state.instances.get(name)
-        if instance is not None and _missed(instance, event.began_s):
+        if instance is not None and _missed(instance, event.began_s, state.settings.list_lag_s):
             misses = (*instance.misses[-3:], event.began_s)
             state = put_instance(state, replace(instance, misses=misses, probe_due=True))
     return _list_by(state, now + max(LIST_SOON_S, state.settings.list_lag_s)) if event.names else state
