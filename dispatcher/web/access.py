@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -42,6 +43,13 @@ class AccessLog(Logger):  # type: ignore[misc]
             log.filters.clear()
             log.addFilter(BlankTokens())
             log.propagate = True
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """A client that fell silent is no fault of ours."""
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            self.info("a client said nothing for too long: its connection is closed")
+        else:
+            super().exception(msg, *args, **kwargs)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         path, status = environ.get("PATH_INFO", ""), str(resp.status).split(" ")[0]

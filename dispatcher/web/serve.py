@@ -28,7 +28,6 @@ from dispatcher.web.access import AccessLog
 from dispatcher.web.notify import service_manager
 from dispatcher.web.supervisor import Daemon, Supervisor
 
-SOCKET_PATIENCE_S = 15  # a client that says nothing for so long loses its connection and gives its thread back
 INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "GUNICORN_PID", "GUNICORN_FD")
 
 Build = Callable[[], Daemon]
@@ -44,6 +43,7 @@ class Serving:
     graceful_s: int = 30
     stop_s: float = 25.0
     silence_s: int = 30  # a worker whose main thread is silent for so long is killed
+    client_patience_s: int = 15  # a client that says nothing for so long loses its connection and gives its thread back
     certificate: Path | None = None
     key: Path | None = None
     announce: Callable[[tuple[str, ...]], None] | None = None
@@ -103,7 +103,7 @@ class Application(BaseApplication):  # type: ignore[misc]
 
     def opened(self, arbiter: Any) -> None:
         for listener in arbiter.LISTENERS:
-            bound_patience(listener.sock)
+            bound_patience(listener.sock, self.serving.client_patience_s)
         if self.serving.announce is not None:
             self.serving.announce(tuple(str(listener) for listener in arbiter.LISTENERS))
 
@@ -148,9 +148,9 @@ def runtime_folder() -> str | None:
     return first if first and os.access(first, os.W_OK | os.X_OK) else None
 
 
-def bound_patience(listener: socket.socket) -> None:
+def bound_patience(listener: socket.socket, patience_s: int) -> None:
     """Connections inherit it: 20.1 would read from a silent client for ever, and eight such clients fill all threads."""
-    patience = struct.pack("ll", SOCKET_PATIENCE_S, 0)
+    patience = struct.pack("ll", patience_s, 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
 

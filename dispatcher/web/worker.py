@@ -45,6 +45,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         late.daemon = True
         late.start()
 
+    def finish_request(self, *args: Any) -> None:
+        """Newer gunicorns linger here, in the main thread, for each client that does not hang up: that is no silence."""
+        self.notify()
+        super().finish_request(*args)
+
     def _stop_accepting(self) -> None:
         """Older gunicorns drop what they accepted and did not read yet: they get a moment in which nothing new comes."""
         for listener in self.sockets:

@@ -248,6 +248,18 @@ def test_a_reload_that_fails_changes_nothing(tmp_path: Path) -> None:
         assert set(server.events("reloaded")) == {server.pid()}
 
 
+def test_silent_clients_cost_nothing_but_their_connections(tmp_path: Path) -> None:
+    """They give their threads back, and neither they nor the farewell to them looks like a worker that hangs."""
+    with running(tmp_path, "patience=1", "silence=3") as server, contextlib.ExitStack() as clients:
+        host, port = server.address.removeprefix("http://").split(":")
+        for _ in range(3):
+            client = clients.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE_S))
+            client.sendall(b"GET /pid HT")
+        eventually(lambda: server.log().count("said nothing for too long") == 3, "the end of their patience")
+        assert [server.pid()] == server.events("built") == server.workers()
+        assert "Traceback" not in server.log()
+
+
 def ask_over(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)

@@ -89,8 +89,11 @@ def main(folder: Path, options: Mapping[str, str]) -> None:
         made.write_text("\n".join(addresses))
         made.rename(folder / "listening")
 
-    listen = options.get("listen", "127.0.0.1:0")
-    serve(build, Serving(listen=(listen,), graceful_s=8, stop_s=5.0, silence_s=10, announce=announce))
+    serving = Serving(
+        listen=(options.get("listen", "127.0.0.1:0"),), graceful_s=8, stop_s=5.0, silence_s=int(options.get("silence", "10")),
+        client_patience_s=int(options.get("patience", "15")), announce=announce,
+    )  # fmt: skip
+    serve(build, serving)
 
 
 if __name__ == "__main__":
