@@ -19,6 +19,7 @@ class Row(NamedTuple):
 
 
 COMMANDS: dict[str, Row] = {
+    "run": Row("dispatcher.cli.run:run", "Run the dispatcher on the cluster's configuration."),
     "check-config": Row("dispatcher.cli.check_config:check_config", "Tell everything that is wrong with the configuration."),
     "drivers": Row("dispatcher.cli.drivers:drivers", "List the cloud drivers that are installed."),
 }

@@ -463,7 +463,8 @@ class DestroyInstance(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveInstance(Action):
-    """Its absence is proved: forget it, and what it held is lost. No I/O."""
+    """Its absence is proved: forget it, and what it held is lost. What is performed is the end of its connection, which
+    tells nothing."""
 
     name: str
 

@@ -84,6 +84,7 @@ class Perform:
             m.PollCreate: self._poll_create,
             m.ListInstances: self._list,
             m.DestroyInstance: self._destroy,
+            m.RemoveInstance: self._remove,
             m.SaveTags: self._save_tags,
             m.ProbeInstance: self._probe,
             m.StartContainer: self._start,
@@ -109,10 +110,6 @@ class Perform:
         finally:
             seconds = self._ports.clock.monotonic() - began
             self.tally.add(type(action).__name__, failed=failed, seconds=seconds)
-
-    def forget(self, name: str) -> None:
-        """The instance is gone: so is its connection."""
-        self._ports.instances.close(name)
 
     # -- queue
 
@@ -225,6 +222,11 @@ class Perform:
             return [m.DestroyFailed(name=action.name, failure=error.failure)]
         return [m.DestroyAccepted(name=action.name)]
 
+    def _remove(self, action: m.RemoveInstance, state: State) -> list[m.Event]:
+        """The instance is gone: so is its connection."""
+        self._ports.instances.close(action.name)
+        return []
+
     def _save_tags(self, action: m.SaveTags, state: State) -> list[m.Event]:
         instance = state.instances.get(action.name)
         if instance is None or instance.id is None:
@@ -323,6 +325,8 @@ def _instance_failure(action: m.Action, began: float, text: str, *, sent: bool) 
         case m.ProbeInstance(name=name):
             report = m.ProbeReport(reached=False, problem=m.ProbeProblem.COMMAND, error=text)
             return [m.Probed(name=name, began_s=began, report=report)]
+        case m.RemoveInstance():
+            return []
         case m.StartContainer(uuid=uuid, instance=name):
             outcome = m.StartOutcome.UNKNOWN if sent else m.StartOutcome.NOT_SENT
             return [m.StartEnded(name=name, uuid=uuid, outcome=outcome, error=text)]

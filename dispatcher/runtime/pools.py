@@ -39,6 +39,7 @@ _LANE_OF: dict[type[m.Action], str] = {
     m.CreateInstance: "create",
     m.PollCreate: "create",
     m.DestroyInstance: "destroy",
+    m.RemoveInstance: "destroy",
     m.SaveTags: "tags",
     m.ProbeInstance: "probe",
     m.StartContainer: "start",
@@ -90,6 +91,11 @@ class Lane:
             except Exception:
                 log.exception("lane %s: a bug; it goes on", self._name)
 
+    def widen(self) -> None:
+        """One thread of it hangs for good: another may take its place."""
+        with self._lock:
+            self._size += 1
+
     def close(self) -> None:
         """Take no more jobs, drop the waiting ones, and let the running ones end."""
         with self._lock:
@@ -126,6 +132,10 @@ class Lanes:
     def join(self, deadline: Callable[[], float]) -> bool:
         ended = [lane.join(deadline) for lane in self._lanes.values()]
         return all(ended)
+
+    def replace_thread(self, action: m.Action) -> None:
+        """The thread that performs this action is given up."""
+        self._lanes[lane_of(action, self._snapshot())].widen()
 
     def waiting(self) -> dict[str, int]:
         return {name: lane.waiting() for name, lane in self._lanes.items()}

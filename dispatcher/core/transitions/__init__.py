@@ -76,7 +76,7 @@ INTENTS: dict[type[m.Action], Change] = {
     m.KillProcess: processes.begin_kill,
 }
 
-WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance, m.RemoveInstance)
+WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance)
 """Actions that are done once they are recorded: nothing is to be performed."""
 
 

@@ -1,0 +1,85 @@
+"""``cloud-dispatcher run``: the service itself, on the cluster's configuration, in the foreground.
+
+What is wrong with the configuration is said before anything starts; the daemon is built in the server's one worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import click
+
+from dispatcher.config import Config, Loaded, load
+
+BAD_CONFIGURATION = 1  # a service manager should not start it again and again
+UNREADABLE = 2
+
+
+@click.command()
+@click.option("--config", "config_path", default="/etc/arvados/config.yml", show_default=True, help="The cluster's file.")
+@click.option("--settings", "settings_path", default=None, help="Our own file (/etc/cloud-dispatcher/settings.yml).")
+@click.option("--cluster", "cluster_id", default=None, help="Which cluster, when the file has several.")
+def run(config_path: str, settings_path: str | None, cluster_id: str | None) -> None:
+    """Run the dispatcher in the foreground until SIGTERM."""
+    loaded = load(config_path, settings_path, cluster_id)
+    config = usable(loaded)
+    serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)))
+
+
+def usable(loaded: Loaded) -> Config:
+    """The configuration, or the end of the process with everything that is wrong with it."""
+    for problem in loaded.warnings:
+        print(problem, file=sys.stderr)
+    if loaded.config is None:
+        for problem in loaded.problems:
+            print(problem, file=sys.stderr)
+        raise SystemExit(UNREADABLE if loaded.unreadable else BAD_CONFIGURATION)
+    return loaded.config
+
+
+def usable_again(loaded: Loaded) -> Config:
+    """For a reload: a bad file is refused, and what is in force stays in force."""
+    if loaded.config is None:
+        raise ValueError("; ".join(str(problem) for problem in loaded.problems))
+    return loaded.config
+
+
+def serve_on(config: Config, reread: Any, announce: Any = None) -> None:
+    """Serve with this configuration. The rooms below are imported here: only a running service needs them."""
+    from dispatcher.runtime.daemon import build
+    from dispatcher.runtime.logs import set_up
+    from dispatcher.web.app import make_app
+    from dispatcher.web.serve import Serving, serve
+
+    secrets = [config.api.token, config.management_token, config.access.private_key]
+    set_up(form=config.logs.format, level=config.logs.level, cluster_id=config.cluster_id, secrets=secrets)
+    sys.setswitchinterval(0.001)
+
+    def build_served() -> Any:
+        daemon = build(config, reread=reread)
+        return Served(daemon, make_app(daemon, config.management_token))
+
+    host = f"[{config.listen.host}]" if ":" in config.listen.host else config.listen.host
+    logging.getLogger(__name__).info("starting on cluster %s", config.cluster_id)
+    serve(build_served, Serving(listen=(f"{host}:{config.listen.port}",), announce=announce))
+
+
+class Served:
+    """A daemon with the application in front of it: what the server runs."""
+
+    def __init__(self, daemon: Any, app: Any) -> None:
+        self.daemon, self.app = daemon, app
+
+    def start(self) -> None:
+        self.daemon.start()
+
+    def stop(self, deadline_s: float) -> None:
+        self.daemon.stop(deadline_s)
+
+    def reload(self) -> None:
+        self.daemon.reload()
+
+    def heartbeats(self) -> Any:
+        return self.daemon.heartbeats()

@@ -1,0 +1,360 @@
+"""The wiring: settings in, a running dispatcher out. The only room that knows both the crank and the edge.
+
+``build`` makes everything and starts nothing; ``start`` starts the threads, ``stop`` ends them in the order in which work
+flows: first no more plans, then the running calls end, then the lock is let go.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from dispatcher.config import Config
+from dispatcher.core import explain, lifecycle
+from dispatcher.core import messages as m
+from dispatcher.core.model import State
+from dispatcher.core.settings import Settings
+from dispatcher.driver import DriverSettings
+from dispatcher.edge.arvados import ArvadosQueue
+from dispatcher.edge.cloud import Cloud, open_driver
+from dispatcher.edge.http import Endpoint
+from dispatcher.edge.instances import InstanceAccess, SSHInstances, connect_instances
+from dispatcher.edge.leader import FileLeader, Leader, PostgresLeader
+from dispatcher.edge.runner import Runner
+from dispatcher.edge.runner_config import RunnerAccess
+from dispatcher.edge.ssh.keys import load_private_key, public_key_line
+from dispatcher.runtime.loop import Loop
+from dispatcher.runtime.loops import loops
+from dispatcher.runtime.overruns import Overruns, believable_late
+from dispatcher.runtime.perform import Perform, Ports, failure_of
+from dispatcher.runtime.pools import Lanes
+from dispatcher.runtime.ports import Clock
+from dispatcher.runtime.store import Store
+from dispatcher.runtime.story import Story, Teller
+
+NAME_CHARACTERS = string.ascii_lowercase + string.digits
+LATE_LOOP_S = 30.0
+OVERRUN_LOOK_S = 1.0
+STATUS_AGE_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class SystemClock:
+    """The host's clocks. ``wall`` and ``utc`` are for display and tags alone."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def utc(self) -> str:
+        return utc_text(time.time())
+
+
+def utc_text(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """One loop's sign of life."""
+
+    name: str
+    age_s: float
+    late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """``ready``: it leads, and has seen cloud and queue in this term."""
+
+    ready: bool
+    problem: str
+    warnings: Sequence[str]
+    heartbeats: Sequence[Beat]
+
+
+# ------------------------------------------------------------------------------------------------------------------ wiring
+
+
+def _with_driver(settings: Settings, cloud: Cloud) -> Settings:
+    """The settings with what the driver declared."""
+    can = cloud.capabilities
+    return replace(
+        settings,
+        create_is_idempotent=can.create_is_idempotent,
+        list_lag_s=can.list_lag_s,
+        polls_creates=can.poll_create,
+        deletes_leftovers=can.delete_leftover,
+        cloud_limits=can.limits,
+        quota_groups={name: cloud.quota_group(offer) for name, offer in settings.instance_types.items()},
+    )
+
+
+def _cloud(config: Config, clock: Clock) -> Cloud:
+    settings = DriverSettings(
+        parameters=config.driver.parameters,
+        instance_set_id=config.settings.instance_set_id,
+        tag_prefix=config.settings.tag_prefix,
+        log=logging.getLogger(f"drivers.{config.driver.name}"),
+    )
+    return open_driver(config.driver.name, settings, wall=clock.wall)
+
+
+def _queue(config: Config) -> ArvadosQueue:
+    endpoint = Endpoint(
+        url=config.api.url,
+        token=config.api.token,
+        insecure=config.api.insecure,
+        timeout_s=config.settings.timeout_api_request_s,
+    )
+    return ArvadosQueue(endpoint)
+
+
+def _access(config: Config) -> InstanceAccess:
+    settings, runner = config.settings, config.runner
+    buffers = settings.local_keep_blob_buffers_per_vcpu
+    return InstanceAccess(
+        private_key=config.access.private_key,
+        ssh_port=config.access.ssh_port,
+        cluster_id=config.cluster_id,
+        boot_probe_command=settings.boot_probe_command,
+        runner=Runner(command=runner.command, runtime_engine=runner.engine, arguments=runner.arguments),
+        runner_access=RunnerAccess(
+            api_host=config.api.host,
+            api_token=config.api.token,
+            api_insecure=config.api.insecure,
+            system_root_token=config.api.token,
+            keep_buffers_per_vcpu=buffers,
+            cluster_config=config.cluster if buffers > 0 else None,
+            spot_check=config.driver.name == "ec2",
+        ),
+        deploy_binary=runner.binary or "",
+        deploy_directory=runner.directory,
+        timeout_connect_s=settings.timeout_ssh_connect_s,
+        timeout_command_s=settings.timeout_ssh_command_s,
+        timeout_start_s=settings.timeout_ssh_start_s,
+    )
+
+
+def build(config: Config, *, reread: Callable[[], Config] | None = None) -> Daemon:
+    """A daemon that is ready to be started. ``reread`` reads the files again for a reload.
+
+    Raises ``UnusableDriver`` (a driver's parameter), ``ValueError`` (a key, a port, the runner's file) or ``ClaimError``.
+    """
+    clock = SystemClock()
+    cloud = _cloud(config, clock)
+    return Daemon(config, clock, cloud, _queue(config), reread)
+
+
+def draw_name(set_id: str) -> Callable[[], tuple[str, str]]:
+    """Where fresh names and secrets of instances come from."""
+
+    def draw() -> tuple[str, str]:
+        suffix = "".join(secrets.choice(NAME_CHARACTERS) for _ in range(15))
+        return f"compute-{set_id}-{suffix}", secrets.token_hex(20)
+
+    return draw
+
+
+class Daemon:
+    """The running dispatcher: what the web views and what the server starts and stops."""
+
+    def __init__(
+        self, config: Config, clock: Clock, cloud: Cloud, queue: ArvadosQueue, reread: Callable[[], Config] | None
+    ) -> None:
+        self.config, self.clock = config, clock
+        self.story = Story(clock)
+        self.metrics = CollectorRegistry()
+        self._cloud, self._queue, self._reread = cloud, queue, reread
+        self._teller = Teller(self.story, clock)
+        self._stop, self._let_go = threading.Event(), threading.Event()
+        self.store = Store(
+            State(settings=_with_driver(config.settings, cloud)), clock.monotonic, listener=self._teller.hear
+        )
+        access = _access(config)
+        self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
+        self.perform = Perform(self._ports(), self.store.snapshot)
+        self._overruns = Overruns(clock.monotonic, self._limit_of)
+        self._lanes = Lanes(self._act, self.store.snapshot)
+        draw = draw_name(config.settings.instance_set_id)
+        self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch) for spec in loops(draw)]
+        self._leader = self._make_leader()
+        self._threads: list[threading.Thread] = []
+        self._statuses: tuple[float, int, Mapping[str, str]] = (-STATUS_AGE_S, -1, {})
+
+    def _ports(self) -> Ports:
+        return Ports(
+            queue=self._queue,
+            cloud=self._cloud,
+            instances=self._instances,
+            clock=self.clock,
+            public_key=public_key_line(load_private_key(self.config.access.private_key)),
+            vouches_host_keys=self._cloud.capabilities.host_keys,
+        )
+
+    def _make_leader(self) -> Leader:
+        options = {"on_gained": self._gained, "on_lost": self._lost, "stop": self._let_go}
+        if self.config.postgresql is not None:
+            start_s = self.config.settings.timeout_ssh_start_s
+            return PostgresLeader(self.config.postgresql.parameters, start_timeout_s=start_s, **options)
+        return FileLeader(self.config.state.lock_file, **options)
+
+    # -- acts
+
+    def _act(self, action: m.Action, term: int) -> None:
+        ticket = self._overruns.enter(action)
+        events = self.perform.execute(action, term)
+        in_time = self._overruns.leave(ticket)
+        for event in events:
+            if in_time or believable_late(event):
+                self.store.post(event)
+
+    def _limit_of(self, action: m.Action) -> float:
+        settings = self.store.snapshot().settings
+        if isinstance(action, m.PollQueue):
+            return 40 * settings.timeout_api_request_s  # many pages, each with its own deadline
+        if isinstance(action, m.ProbeInstance | m.StartContainer | m.KillProcess | m.RemoveInstance):
+            return 2 * (settings.timeout_ssh_connect_s + settings.timeout_ssh_start_s) + 300.0
+        return max(settings.timeout_cloud_call_s, settings.timeout_api_request_s)
+
+    def _watch_overruns(self) -> None:
+        while not self._stop.wait(OVERRUN_LOOK_S):
+            for action, began_s in self._overruns.overdue():
+                log.error("%s does not come back: it is given up, its outcome is not known", type(action).__name__)
+                self._lanes.replace_thread(action)
+                for event in failure_of(action, began_s, "no answer within its time", sent=True):
+                    self.store.post(event)
+
+    def _connection_lost(self, name: str) -> None:
+        self.store.post(m.ConnectionLost(name=name))
+
+    def _gained(self) -> None:
+        self.store.post(m.LeadershipGained(quiet_s=self._leader.quiet_s))
+
+    def _lost(self, holder: str) -> None:
+        self.store.post(m.LeadershipLost(holder=holder))
+
+    # -- start, stop, reload
+
+    def start(self) -> None:
+        """Start all threads; return at once."""
+        for loop in self._loops:
+            self._thread(loop.spec.name, partial(loop.run, self._stop))
+        self._thread("story", lambda: self._teller.run(self._let_go))
+        self._thread("overruns", self._watch_overruns)
+        self._thread("leader", self._leader.run)
+
+    def _thread(self, name: str, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """No more plans, let running calls end, let go of the lock; at most ``deadline_s`` seconds."""
+        until_s = time.monotonic() + deadline_s
+
+        def left_s() -> float:
+            return until_s - time.monotonic()
+
+        self._stop.set()
+        self.store.stop()
+        self._lanes.close()
+        if not self._lanes.join(lambda: left_s() - 2.0):
+            log.warning("stopping while calls are still under way: the next start finds out what became of them")
+        self._let_go.set()
+        for thread in self._threads:
+            thread.join(max(0.1, left_s()))
+        self._instances.stop()
+        self._queue.close()
+
+    def reload(self) -> None:
+        """Take the settings of the files that planners use; the rest needs a restart, which is said."""
+        if self._reread is None:
+            return
+        fresh = self._reread()
+        self.store.post(m.SettingsLoaded(settings=_with_driver(fresh.settings, self._cloud)))
+        log.info("settings reloaded")
+
+    # -- what the web views
+
+    def snapshot(self) -> State:
+        return self.store.snapshot()
+
+    def post(self, event: m.Event) -> None:
+        self.store.post(event)
+
+    def utc(self, at_s: float | None = None) -> str:
+        """RFC 3339 text of a monotonic time, or of now."""
+        now = self.clock.monotonic()
+        return utc_text(self.clock.wall() - (now - (now if at_s is None else at_s)))
+
+    def heartbeats(self) -> Mapping[str, float]:
+        now = self.clock.monotonic()
+        return {loop.spec.name: now - loop.beat_s for loop in self._loops}
+
+    def statuses(self) -> Mapping[str, str]:
+        """What each container waits for; made anew at most once a second."""
+        state, now = self.store.snapshot(), self.clock.monotonic()
+        made_s, version, made = self._statuses
+        if version == state.version or now - made_s < STATUS_AGE_S:
+            return made
+        made = explain.statuses(state, now)
+        self._statuses = (now, state.version, made)
+        return made
+
+    def health(self) -> Health:
+        state = self.store.snapshot()
+        beats = [Beat(name=name, age_s=age_s, late=age_s > LATE_LOOP_S) for name, age_s in self.heartbeats().items()]
+        problem = _problem(state, self._leader.holder)
+        late = [beat.name for beat in beats if beat.late]
+        if late and not problem:
+            problem = f"no sign of life from {', '.join(late)}"
+        return Health(ready=not problem, problem=problem, warnings=self._warnings(state), heartbeats=beats)
+
+    def _warnings(self, state: State) -> list[str]:
+        found = [f"loop {loop.spec.name}: {loop.bugs} bugs, the last: {loop.last_bug}" for loop in self._loops if loop.bugs]
+        if state.queue.error:
+            found.append(f"queue: {state.queue.error}")
+        if state.cloud.error:
+            found.append(f"cloud: {state.cloud.error}")
+        if state.queue.rejected:
+            found.append(f"{len(state.queue.rejected)} records of the queue cannot be understood")
+        if self.config.api.insecure:
+            found.append("TLS.Insecure: the certificate of the API is not verified")
+        if (alarm := lifecycle.alarm(state, self.clock.monotonic())) != "":
+            found.append(alarm)
+        return [*found, *_state_folder_problem(self.config.state.folder)]
+
+
+def _problem(state: State, holder: str) -> str:
+    leadership = state.leadership
+    if not leadership.leading:
+        return f"not leading: the dispatcher's lock is held by {leadership.holder or holder}"
+    if state.queue.polled_s < leadership.since_s:
+        return f"the queue has not been read yet: {state.queue.error or 'the first poll is under way'}"
+    if state.cloud.listed_s < leadership.since_s:
+        return f"the cloud has not been listed yet: {state.cloud.error or 'the first list is under way'}"
+    return ""
+
+
+def _state_folder_problem(folder: str) -> list[str]:
+    """A folder that cannot be written stops nothing; somebody should know."""
+    try:
+        if os.access(folder, os.W_OK) and os.statvfs(folder).f_bavail > 0:
+            return []
+        return [f"the state folder {folder} cannot be written, or its disk is full"]
+    except OSError as error:
+        return [f"the state folder {folder}: {error.strerror}"]
