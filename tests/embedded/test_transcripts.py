@@ -15,6 +15,7 @@ import pytest
 
 from tests.embedded import replay, transcripts
 from tests.embedded.transcripts import Call
+from tests.embedded.world import World
 
 # Names of recorded calls that are not compared, with the reason; the first pattern that fits counts.
 LEFT_OUT: tuple[tuple[str, str], ...] = (
@@ -48,20 +49,20 @@ def calls() -> list[Call]:
 
 
 @pytest.fixture
-def world(calls: list[Call], tmp_path: Path) -> Iterator[replay.World]:
-    made = replay.World(tmp_path / "queue", calls)
+def world(calls: list[Call], tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "queue", calls)
     yield made
     made.close()
 
 
 def test_our_answers_are_the_recorded_ones(
-    calls: list[Call], world: replay.World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    calls: list[Call], world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every compared call answers as the real server did."""
     left_out: Counter[str] = Counter()
     failed: dict[str, list[str]] = {}
     compared = 0
-    lists = replay.World(tmp_path / "lists", calls)
+    lists = World(tmp_path / "lists", calls)
     for call in calls:
         if reason := reason_to_leave_out(call):
             left_out[reason] += 1
@@ -73,6 +74,7 @@ def test_our_answers_are_the_recorded_ones(
     lists.close()
     with capsys.disabled():
         print("\n" + report(len(calls), compared, left_out))
+    assert compared, "the recording holds no call of our resources"
     assert not failed, "\n".join(f"{name}: {text}" for name, texts in failed.items() for text in texts)
 
 
