@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import EntryPoint
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dispatcher.cli import COMMANDS, main
 from dispatcher.cli.check_config import judge, printable
+from dispatcher.cli.drivers import driver_problem
 from dispatcher.config import Config, Loaded
 from dispatcher.edge.cloud_discovery import find_entries
 from tests.config.configuration import CLUSTER, KEY, TOKEN, read, with_line
@@ -59,10 +61,10 @@ def test_help_imports_no_command():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_can_be_had(name):
-    """The table points at real commands, and their help says what the table says."""
+    """The table points at real commands."""
     result = run(name, "--help")
     assert result.exit_code == 0
-    assert COMMANDS[name].help.rstrip(".")[:20] in " ".join(result.output.split())
+    assert result.output.startswith(f"Usage: cloud-dispatcher {name}")
 
 
 def test_version():
@@ -178,9 +180,26 @@ def test_no_secret_is_printed(tmp_path, text, arguments):
     assert not any(part in output for part in real_key().split("\\n") if part and not part.startswith("-----"))
 
 
-def test_control_characters_do_not_reach_the_terminal():
-    """A file may hold anything."""
+def test_control_characters_do_not_reach_the_terminal(tmp_path):
+    """A file may hold anything, also in its names."""
     assert printable("a\x1b[31mb\nc") == "a\ufffd[31mb\ufffdc"
+    result = check(tmp_path, with_line('"Ze\\ebra"', "1", with_line("ResourceTags", '{"a\\eb": x}')))
+    assert "Ze\ufffdbra" in result.output
+    assert "\x1b" not in result.output
+
+
+def open_loudly(settings):
+    """The entry point of a driver that tells its parameters to everybody."""
+    raise RuntimeError(str(settings.parameters))
+
+
+def test_a_drivers_crash_prints_nothing(tmp_path, capfd):
+    """A foreign traceback may hold a secret: only the kind of the error is told."""
+    entries = find_entries([EntryPoint("stub", f"{__name__}:open_loudly", "dispatcher.drivers")])
+    loaded = read(tmp_path, with_line("DriverParameters", "{Password: markedsecret}"))
+    problem = driver_problem(loaded, loaded.config, entries)
+    assert "RuntimeError" in problem.text
+    assert "markedsecret" not in f"{problem}{capfd.readouterr()}"
 
 
 def test_the_driver_is_not_asked_about_a_wrong_file(tmp_path):
