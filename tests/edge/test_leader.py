@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +115,25 @@ def test_a_cut_connection_ends_the_term_and_another_begins(server: Database) -> 
 
 
 def test_a_session_that_lost_its_lock_leads_no_longer(server: Database) -> None:
-    """An open connection proves nothing: the lock itself is looked for."""
-    session = Session(server.connection)
-    assert session.acquire()
-    session.prove()
-    session._ask("SELECT pg_advisory_unlock(10005)")
-    with pytest.raises(ClaimError, match="the session lost its lock"):
-        session.prove()
-    session.close()
+    """An open connection proves nothing, nor does somebody else's lock or another lock of ours: this very one is looked for."""
+    with closing(Session(server.connection)) as ours, closing(Session(server.connection)) as other:
+        assert ours.acquire()
+        ours.prove()
+        ours._ask("SELECT pg_advisory_unlock(10005)")
+        ours._ask("SELECT pg_advisory_lock(0, 10005)")
+        assert other.acquire()
+        with pytest.raises(ClaimError, match="the session lost its lock"):
+            ours.prove()
+        other.prove()
+
+
+def test_another_cluster_on_the_same_server_is_no_holder(server: Database) -> None:
+    """Each database has its own lock 10005."""
+    elsewhere = closing(Session({**server.connection, "dbname": "postgres"}))
+    with elsewhere as other, closing(Session(server.connection)) as ours:
+        assert other.acquire()
+        assert ours.holder() == "nobody: it was just let go"
+        assert ours.acquire()
 
 
 def test_a_server_that_hangs_with_its_connections_open_ends_the_term() -> None:
