@@ -106,5 +106,14 @@ class Map(Mapping[str, V]):
         count = self._count + sum(len(bucket) - len(self._row[index]) for index, bucket in touched.items())
         return self._make(tuple(touched.get(index, bucket) for index, bucket in enumerate(self._row)), count)
 
+    def changed_since(self, before: Map[V]) -> Iterator[str]:
+        """The keys that hold another value than they did in an earlier map: what the two share is not looked at."""
+        if len(self._row) != len(before._row):
+            yield from (key for key in {**before, **self} if before.get(key) is not self.get(key))
+            return
+        for old, new in zip(before._row, self._row, strict=True):
+            if old is not new:
+                yield from (key for key in {**old, **new} if old.get(key) is not new.get(key))
+
     def __repr__(self) -> str:
         return f"Map({dict(self)!r})"

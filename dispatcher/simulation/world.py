@@ -19,7 +19,7 @@ from functools import partial
 
 from dispatcher.core import invariants, messages
 from dispatcher.core.messages import Action, Event
-from dispatcher.core.model import DestroyCause, Leadership, Requirements, State
+from dispatcher.core.model import DestroyCause, Instance, Leadership, Phase, Requirements, State
 from dispatcher.core.settings import Settings
 from dispatcher.driver import DriverSettings
 from dispatcher.runtime.loop import Loop
@@ -83,6 +83,7 @@ class Dispatcher:
         self.wakes: dict[str, float] = {loop.spec.name: world.clock.now_s for loop in self.loops}
         self.counts = {loop.spec.name: self.store.counts(loop.spec.topics) for loop in self.loops}
         self.busy: set[str] = set()
+        self._due_s: float | None = None  # None: something changed since it was worked out
         self.in_lane: Counter[str] = Counter()
         self.queued: dict[str, list[tuple[Action, int]]] = {name: [] for name in LANES}
 
@@ -97,10 +98,16 @@ class Dispatcher:
             self.store.post(event)
 
     def _changed(self, before: State, after: State, message: Event | Action) -> None:
+        self._due_s = None
         self.world.note(self, before, after, message)
 
     def wake_due(self) -> float:
         """When the first of its loops has to run."""
+        if self._due_s is None:
+            self._due_s = self._work_out_due()
+        return self._due_s
+
+    def _work_out_due(self) -> float:
         for loop in self.loops:
             name = loop.spec.name
             if name in self.busy:
@@ -121,6 +128,7 @@ class Dispatcher:
     def _look(self, loop: Loop) -> None:
         name = loop.spec.name
         self.busy.add(name)
+        self._due_s = None
         self.counts[name] = self.store.counts(loop.spec.topics)
         seen = self.store.snapshot()
         now = self.world.clock.now_s
@@ -132,6 +140,7 @@ class Dispatcher:
             for actions in plans:
                 loop.finish(seen, actions)
             self.busy.discard(name)
+            self._due_s = None
             self.wakes[name] = max(now + 0.005, loop.due_s())
 
         if any(plans):
@@ -177,8 +186,19 @@ class Dispatcher:
 class Seen:
     """What happened in a World, counted: legal transitions, refusals, faults."""
 
-    transitions: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[tuple[Phase | None, Phase | None]] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
+
+    def count_move(self, before: Instance | None, after: Instance | None) -> None:
+        """Count it when it is a transition: another phase, or a destroy that is sent again."""
+        start, end = before.phase if before is not None else None, after.phase if after is not None else None
+        again = before is not None and after is not None and _attempts(before) and _attempts(after) > _attempts(before)
+        if start is not end or again:
+            self.transitions[start, end] += 1
+
+
+def _attempts(instance: Instance) -> int:
+    return instance.destroy.attempts if instance.destroy is not None else 0
 
 
 class World:
@@ -198,6 +218,7 @@ class World:
         self.terms = 0
         self.dispatchers: list[Dispatcher] = []
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._stub_next_s = math.inf
         self._order = itertools.count()
         self.queue = FakeQueue(self.clock.monotonic, self.chance, self.violations, max_attempts)
         self.stub = StubCloud(now=self.clock.monotonic, random=self.chance, knobs=knobs or StubKnobs.kind(), workload=self.queue)
@@ -230,13 +251,15 @@ class World:
                 self.stub.advance(end_s)
                 return until is not None and until()
             self.clock.now_s = max(self.clock.now_s, at_s)
-            self.stub.advance(self.clock.now_s)
+            if self._stub_next_s <= self.clock.now_s:
+                self.stub.advance(self.clock.now_s)
             self._step()
 
     def _next_s(self) -> float:
         wakes = [dispatcher.wake_due() for dispatcher in self.dispatchers if dispatcher.alive]
         agenda = self._agenda[0][0] if self._agenda else math.inf
-        return min([agenda, self.stub.next_s, *wakes])
+        self._stub_next_s = self.stub.next_s
+        return min([agenda, self._stub_next_s, *wakes])
 
     def _step(self) -> None:
         while self._agenda and self._agenda[0][0] <= self.clock.now_s:
@@ -294,17 +317,12 @@ class World:
 
     def note(self, dispatcher: Dispatcher, before: State, after: State, message: Event | Action) -> None:
         """After each change: the laws hold, and what happened is counted."""
-        invariants.check(after)
+        invariants.check_change(before, after)
         self.seen.events[type(message).__name__] += 1
         if before.instances is after.instances:
             return
-        for name, instance in after.instances.items():
-            old = before.instances.get(name)
-            if old is not instance and (old is None or old.phase is not instance.phase):
-                self.seen.transitions[f"{old.phase.value if old else 'nothing'} → {instance.phase.value}"] += 1
-        for name, old in before.instances.items():
-            if name not in after.instances:
-                self.seen.transitions[f"{old.phase.value} → removed"] += 1
+        for name in after.instances.changed_since(before.instances):
+            self.seen.count_move(before.instances.get(name), after.instances.get(name))
 
     def _cause_of(self, instance_id: str) -> DestroyCause | None:
         for dispatcher in self.dispatchers:
