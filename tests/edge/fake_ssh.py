@@ -96,14 +96,14 @@ class _Session(paramiko.ServerInterface):
         self._server.said.append(command.decode())
         self._open.append(channel)
         if not self._conduct.replies_to_exec:
-            self._release.wait(30)
+            self._release.wait()
         self._deaf = not self._conduct.reads_after_exec
         threading.Thread(target=self._handle, args=(channel, command.decode()), daemon=True).start()
         return True
 
     def _read_message(self) -> object:
         if self._deaf:
-            self._release.wait(30)
+            self._release.wait()
         return self._read()
 
     def release(self) -> None:
