@@ -11,16 +11,16 @@ from typing import Any
 
 import click
 
-from dispatcher.config import Config, Loaded, load
+from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, Loaded, load
 
 BAD_CONFIGURATION = 1  # a service manager should not start it again and again
 UNREADABLE = 2
 
 
 @click.command()
-@click.option("--config", "config_path", default="/etc/arvados/config.yml", show_default=True, help="The cluster's file.")
-@click.option("--settings", "settings_path", default=None, help="Our own file (/etc/cloud-dispatcher/settings.yml).")
-@click.option("--cluster", "cluster_id", default=None, help="Which cluster, when the file has several.")
+@click.option("--config", "config_path", default=DEFAULT_CONFIG, show_default=True, help="The cluster's configuration.")
+@click.option("--settings", "settings_path", help=f"Our own settings; must exist when given.  [default: {DEFAULT_SETTINGS}]")
+@click.option("--cluster", "cluster_id", help="Which cluster of the file; needed when it holds several.")
 def run(config_path: str, settings_path: str | None, cluster_id: str | None) -> None:
     """Run the dispatcher in the foreground until SIGTERM."""
     loaded = load(config_path, settings_path, cluster_id)
@@ -59,7 +59,7 @@ def serve_on(config: Config, reread: Any, announce: Any = None) -> None:
 
     def build_served() -> Any:
         daemon = build(config, reread=reread)
-        return Served(daemon, make_app(daemon, config.management_token))
+        return Served(daemon, make_app(daemon.view(), config.management_token))
 
     host = f"[{config.listen.host}]" if ":" in config.listen.host else config.listen.host
     logging.getLogger(__name__).info("starting on cluster %s", config.cluster_id)

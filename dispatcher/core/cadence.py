@@ -27,7 +27,7 @@ def poll_interval_s(state: State, now: float) -> float:
     settings, queue = state.settings, state.queue
     wanted = settings.poll_interval_s
     if wanted is None:
-        quiet_s = now - queue.changed_s
+        quiet_s = now - max(queue.changed_s, state.leadership.since_s)
         wanted = POLL_BUSY_S if len(state.containers) else min(POLL_QUIET_S, max(POLL_BUSY_S, quiet_s / 6))
     return max(wanted, growing(POLL_BUSY_S, 30.0, queue.failures)) if queue.failures else wanted
 

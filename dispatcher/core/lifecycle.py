@@ -13,7 +13,8 @@ from dispatcher.core.messages import Action, CreateInstance, DestroyInstance, Po
 from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
 from dispatcher.core.reconcile import given_up
 from dispatcher.core.transitions.cloud import tags_differ
-from dispatcher.core.transitions.legal import empty, guard, legal, never_answered
+from dispatcher.core.transitions.legal import guard, legal, never_answered
+from dispatcher.core.transitions.room import empty
 
 CREATE_AGAIN_S = 5.0
 POLL_CREATE_S = 2.0

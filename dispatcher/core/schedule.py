@@ -32,16 +32,8 @@ from dispatcher.core.model import (
     Resources,
     State,
 )
-from dispatcher.core.transitions.legal import (
-    accepts_work,
-    creates_left,
-    elsewhere,
-    empty,
-    legal,
-    room,
-    shares_vcpu,
-    startable,
-)
+from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
+from dispatcher.core.transitions.room import accepts_work, empty, room, shares_vcpu
 
 Draw = Callable[[], tuple[str, str]]
 """Draws a fresh instance name and an instance secret: identity and chance enter from outside."""

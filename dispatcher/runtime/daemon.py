@@ -12,12 +12,9 @@ import secrets
 import string
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-
-from prometheus_client import CollectorRegistry
 
 from dispatcher.config import Config
 from dispatcher.core import explain, lifecycle
@@ -41,9 +38,10 @@ from dispatcher.runtime.pools import Lanes
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
+from dispatcher.runtime.times import rfc3339
+from dispatcher.runtime.view import LiveView
 
 NAME_CHARACTERS = string.ascii_lowercase + string.digits
-LATE_LOOP_S = 30.0
 OVERRUN_LOOK_S = 1.0
 STATUS_AGE_S = 1.0
 
@@ -60,30 +58,7 @@ class SystemClock:
         return time.time()
 
     def utc(self) -> str:
-        return utc_text(time.time())
-
-
-def utc_text(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """One loop's sign of life."""
-
-    name: str
-    age_s: float
-    late: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """``ready``: it leads, and has seen cloud and queue in this term."""
-
-    ready: bool
-    problem: str
-    warnings: Sequence[str]
-    heartbeats: Sequence[Beat]
+        return rfc3339(time.time())
 
 
 # ------------------------------------------------------------------------------------------------------------------ wiring
@@ -177,7 +152,6 @@ class Daemon:
     ) -> None:
         self.config, self.clock = config, clock
         self.story = Story(clock)
-        self.metrics = CollectorRegistry()
         self._cloud, self._queue, self._reread = cloud, queue, reread
         self._teller = Teller(self.story, clock)
         self._stop, self._let_go = threading.Event(), threading.Event()
@@ -193,7 +167,6 @@ class Daemon:
         self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch) for spec in loops(draw)]
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
-        self._statuses: tuple[float, int, Mapping[str, str]] = (-STATUS_AGE_S, -1, {})
 
     def _ports(self) -> Ports:
         return Ports(
@@ -288,73 +261,58 @@ class Daemon:
         self.store.post(m.SettingsLoaded(settings=_with_driver(fresh.settings, self._cloud)))
         log.info("settings reloaded")
 
-    # -- what the web views
-
-    def snapshot(self) -> State:
-        return self.store.snapshot()
-
-    def post(self, event: m.Event) -> None:
-        self.store.post(event)
-
-    def utc(self, at_s: float | None = None) -> str:
-        """RFC 3339 text of a monotonic time, or of now."""
-        now = self.clock.monotonic()
-        return utc_text(self.clock.wall() - (now - (now if at_s is None else at_s)))
+    # -- what the web views, and what the service manager is told
 
     def heartbeats(self) -> Mapping[str, float]:
+        """Loop → seconds since its last sign of life."""
         now = self.clock.monotonic()
         return {loop.spec.name: now - loop.beat_s for loop in self._loops}
 
-    def statuses(self) -> Mapping[str, str]:
-        """What each container waits for; made anew at most once a second."""
-        state, now = self.store.snapshot(), self.clock.monotonic()
-        made_s, version, made = self._statuses
-        if version == state.version or now - made_s < STATUS_AGE_S:
-            return made
-        made = explain.statuses(state, now)
-        self._statuses = (now, state.version, made)
-        return made
+    def view(self) -> LiveView:
+        """What the web layer is handed."""
+        return LiveView(
+            snapshot=self.store.snapshot,
+            post=self.store.post,
+            clock=self.clock,
+            story=self.story,
+            ages_s=self.heartbeats,
+            explain=Explained(self.clock.monotonic),
+            trouble=self._trouble,
+        )
 
-    def health(self) -> Health:
-        state = self.store.snapshot()
-        beats = [Beat(name=name, age_s=age_s, late=age_s > LATE_LOOP_S) for name, age_s in self.heartbeats().items()]
-        problem = _problem(state, self._leader.holder)
-        late = [beat.name for beat in beats if beat.late]
-        if late and not problem:
-            problem = f"no sign of life from {', '.join(late)}"
-        return Health(ready=not problem, problem=problem, warnings=self._warnings(state), heartbeats=beats)
-
-    def _warnings(self, state: State) -> list[str]:
+    def _trouble(self) -> list[str]:
+        """What stops nothing, and what somebody should know."""
         found = [f"loop {loop.spec.name}: {loop.bugs} bugs, the last: {loop.last_bug}" for loop in self._loops if loop.bugs]
-        if state.queue.error:
-            found.append(f"queue: {state.queue.error}")
-        if state.cloud.error:
-            found.append(f"cloud: {state.cloud.error}")
-        if state.queue.rejected:
-            found.append(f"{len(state.queue.rejected)} records of the queue cannot be understood")
+        if self._overruns.given_up:
+            found.append(f"{self._overruns.given_up} calls did not come back and were given up")
         if self.config.api.insecure:
             found.append("TLS.Insecure: the certificate of the API is not verified")
-        if (alarm := lifecycle.alarm(state, self.clock.monotonic())) != "":
-            found.append(alarm)
-        return [*found, *_state_folder_problem(self.config.state.folder)]
+        found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
+        found.append(state_folder_problem(self.config.state.folder))
+        return [text for text in found if text]
 
 
-def _problem(state: State, holder: str) -> str:
-    leadership = state.leadership
-    if not leadership.leading:
-        return f"not leading: the dispatcher's lock is held by {leadership.holder or holder}"
-    if state.queue.polled_s < leadership.since_s:
-        return f"the queue has not been read yet: {state.queue.error or 'the first poll is under way'}"
-    if state.cloud.listed_s < leadership.since_s:
-        return f"the cloud has not been listed yet: {state.cloud.error or 'the first list is under way'}"
-    return ""
+class Explained:
+    """The sentences for all containers, made anew at most once a second and only when something changed."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._made: tuple[float, int, Mapping[str, str]] = (-STATUS_AGE_S, -1, {})
+
+    def __call__(self, state: State, now_s: float) -> Mapping[str, str]:
+        made_s, version, made = self._made
+        if version == state.version or now_s - made_s < STATUS_AGE_S:
+            return made
+        made = explain.statuses(state, now_s)
+        self._made = (now_s, state.version, made)
+        return made
 
 
-def _state_folder_problem(folder: str) -> list[str]:
-    """A folder that cannot be written stops nothing; somebody should know."""
+def state_folder_problem(folder: str) -> str:
+    """A folder that cannot be written stops nothing: what it holds are hints."""
     try:
         if os.access(folder, os.W_OK) and os.statvfs(folder).f_bavail > 0:
-            return []
-        return [f"the state folder {folder} cannot be written, or its disk is full"]
+            return ""
     except OSError as error:
-        return [f"the state folder {folder}: {error.strerror}"]
+        return f"the state folder {folder}: {error.strerror}"
+    return f"the state folder {folder} cannot be written, or its disk is full"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from dispatcher.core.messages import Action, Event, Probed, ProbeInstance
 from dispatcher.core.model import Instance, State
-from dispatcher.core.transitions.legal import UNANSWERED_PROBES
+from dispatcher.core.transitions.room import UNANSWERED_PROBES
 
 TOPICS = ("containers", "queue", "instances", "cloud", "control")
 
