@@ -7,13 +7,17 @@ listens; after a kill the next start takes the same port again if it is free, so
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import logging
 import os
+import random
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,8 @@ from .server import Server
 from .store import Store
 
 LOCK_FILE = "queue.lock"
+PORTS = range(20000, 30000)  # below those that the system gives to outgoing connections
+LAST_PORT_PATIENCE_S = 5.0
 
 
 class FolderInUse(RuntimeError):
@@ -54,10 +60,23 @@ def _server(folder: Path, store: Store, host: str, port: int, with_tls: bool, se
     app = create_app(store, settings, root_token)
     if port:
         return Server((host, port), app, context)
-    try:
-        return Server((host, _last_port(folder)), app, context)
-    except OSError:
-        return Server((host, 0), app, context)
+    return _on_a_free_port(lambda number: Server((host, number), app, context), _last_port(folder))
+
+
+def _on_a_free_port(listen: Callable[[int], Server], last: int) -> Server:
+    """On the port of the last time, since clients wait for it there; else on one that no outgoing connection is given."""
+    deadline = time.monotonic() + LAST_PORT_PATIENCE_S
+    while last:
+        try:
+            return listen(last)
+        except OSError:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    for number in random.sample(PORTS, 50):
+        with contextlib.suppress(OSError):
+            return listen(number)
+    return listen(0)
 
 
 def _last_port(folder: Path) -> int:

@@ -18,6 +18,15 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.close()
 
 
+@pytest.fixture
+def own_queue(tmp_path: Path) -> Iterator[LiveQueue]:
+    """A queue that the test starts, kills and starts again; none is left behind."""
+    (tmp_path / "queue").mkdir()
+    queue = LiveQueue(tmp_path / "queue")
+    yield queue
+    queue.kill()
+
+
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveQueue]:
     queue = LiveQueue(tmp_path_factory.mktemp("queue"))

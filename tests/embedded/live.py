@@ -33,17 +33,16 @@ def until(find: Callable[[], Found], what: str, patience_s: float = PATIENCE_S) 
 class LiveQueue:
     """The queue of a data folder. It may be started again after its end."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._options = options
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         started = self.folder / "queue.json"
         known = started.stat().st_mtime_ns if started.exists() else 0
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher.embedded.serve", "--data", str(self.folder), *self._options],
+                [sys.executable, "-m", "dispatcher.embedded.serve", "--data", str(self.folder), *options],
                 stdout=log,
                 stderr=log,
             )
@@ -52,7 +51,8 @@ class LiveQueue:
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """End the process by a signal. Returns its exit status."""
-        assert self.process
+        if self.process is None:
+            return 0
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
 

@@ -181,18 +181,18 @@ def test_a_folder_is_served_once(live: LiveQueue) -> None:
     assert live.call("GET", "users/current")[0] == 200
 
 
-def test_plain_http_is_served_on_request(tmp_path: Path) -> None:
+def test_plain_http_is_served_on_request(own_queue: LiveQueue) -> None:
     """Without TLS, when asked to; SIGTERM ends it in order."""
-    queue = LiveQueue(tmp_path, "--plain-http", "--cluster-id", "zwxyz")
-    queue.start()
+    queue = own_queue
+    queue.start("--plain-http", "--cluster-id", "zwxyz")
     assert queue.description["url"].startswith("http://")
     assert queue.done("GET", "users/current")["uuid"].startswith("zwxyz-tpzed-")
     assert queue.stop() == 0
 
 
-def test_a_kill_in_the_middle_of_writes_loses_no_answered_one(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_of_writes_loses_no_answered_one(own_queue: LiveQueue) -> None:
     """What was answered is there after kill -9, on the same port; what was not answered is whole or not there."""
-    queue = LiveQueue(tmp_path)
+    queue = own_queue
     queue.start()
     port, answered = queue.description["port"], []
     writers = [threading.Thread(target=write_until_it_ends, args=(queue, answered)) for _ in range(4)]

@@ -339,10 +339,9 @@ def test_a_dead_supervisor_takes_its_command_along(instance: Instance) -> None:
     assert instance.state(uuid, "Running")["exit_code"] is None
 
 
-def test_a_run_outlasts_the_queue(tmp_path: Path) -> None:
+def test_a_run_outlasts_the_queue(own_queue: LiveQueue, tmp_path: Path) -> None:
     """The queue is killed while the command runs, and comes back after its end: the end is told."""
-    queue = LiveQueue(tmp_path / "queue")
-    queue.folder.mkdir()
+    queue = own_queue
     queue.start()
     instance = Instance(tmp_path, queue)
     uuid = instance.launched("sh", "-c", "sleep 0.5; exit 7")
@@ -351,13 +350,11 @@ def test_a_run_outlasts_the_queue(tmp_path: Path) -> None:
     until(lambda: "trying again" in instance.output(uuid, "runner.log"), "the runner meets the outage")
     queue.start()
     assert instance.ended(uuid)["exit_code"] == 7
-    queue.stop()
 
 
-def test_a_stop_before_the_start_leaves_the_container_locked(tmp_path: Path) -> None:
+def test_a_stop_before_the_start_leaves_the_container_locked(own_queue: LiveQueue, tmp_path: Path) -> None:
     """The API cannot be reached and somebody asks to stop: nothing has begun, the dispatcher decides."""
-    queue = LiveQueue(tmp_path / "queue")
-    queue.folder.mkdir()
+    queue = own_queue
     queue.start()
     instance = Instance(tmp_path, queue)
     uuid = instance.locked("true")
@@ -367,4 +364,3 @@ def test_a_stop_before_the_start_leaves_the_container_locked(tmp_path: Path) -> 
     assert instance.run("--kill", "15", uuid).returncode == 0
     queue.start()
     assert queue.container(uuid)["state"] == "Locked"
-    queue.stop()
