@@ -206,6 +206,7 @@ CLUSTER_KEYS: tuple[Key, ...] = (
     ),
 )
 
+CERTIFICATES = replace(values.OPTIONAL_PATH, show=lambda path: path or "the system's store")
 LOCK_FILE = replace(values.OPTIONAL_PATH, show=lambda path: path or "lock in StateFolder")
 
 OWN_KEYS: tuple[Key, ...] = (
@@ -229,6 +230,11 @@ OWN_KEYS: tuple[Key, ...] = (
     _own(
         "TimeoutSSHStart", PATIENCE, "settings.timeout_ssh_start_s", "1m",
         "The deadline of the command that starts a container.", reload=True,
+    ),
+    _own(
+        "APICertificateFile", CERTIFICATES, "api.certificate_file", '""',
+        "PEM file of the only certificates that the API's may be signed by; empty: the system's store. Runners have a store "
+        "of their own.",
     ),
     _own("StateFolder", PATH, "state.folder", "/var/lib/cloud-dispatcher", "Where hints are kept over a restart."),
     _own(

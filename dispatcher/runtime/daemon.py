@@ -92,6 +92,7 @@ def _queue(config: Config) -> ArvadosQueue:
     endpoint = Endpoint(
         url=config.api.url,
         token=config.api.token,
+        ca_file=config.api.certificate_file or None,
         insecure=config.api.insecure,
         timeout_s=config.settings.timeout_api_request_s,
     )

@@ -170,6 +170,12 @@ def test_our_own_file(tmp_path):
     assert read(tmp_path, own="LockFile: /run/x\n").config.state.lock_file == "/run/x"
 
 
+def test_the_certificates_that_the_api_may_be_signed_by(tmp_path):
+    """Absent: the system's store."""
+    assert read(tmp_path).config.api.certificate_file == ""
+    assert read(tmp_path, own="APICertificateFile: /etc/site.pem\n").config.api.certificate_file == "/etc/site.pem"
+
+
 def test_aliases_and_merges_work(tmp_path):
     """A site may share properties between its types."""
     text = CLUSTER.replace("      small: {", "      small: &small {") + "      large:\n        <<: *small\n        VCPUs: 8\n"
