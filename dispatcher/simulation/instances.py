@@ -5,13 +5,14 @@ A start whose answer is lost may still take effect for a while after the connect
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, StartOutcome, StartReport, Target
 from dispatcher.driver import InstanceType
-from drivers.stub import CommandFailed, StubCloud, StubInstance, Unreachable
+from drivers.stub import CommandFailed, StubCloud, StubInstance, StubProcess, Unreachable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,12 +99,22 @@ class FakeInstances:
 
     def _start(self, instance: StubInstance, uuid: str, now: float) -> StartReport:
         try:
-            instance.start(uuid, now, self.length_of(uuid))
+            self._count_fate(instance.start(uuid, now, self.length_of(uuid)))
         except CommandFailed as error:
             return StartReport(outcome=StartOutcome.REFUSED, error=str(error))
         except Unreachable as error:
             return StartReport(outcome=StartOutcome.UNKNOWN, error=str(error))
         return StartReport(outcome=StartOutcome.STARTED)
+
+    def _count_fate(self, process: StubProcess) -> None:
+        fates = {
+            "runner crashes": process.crash_s < math.inf,
+            "runner ignores TERM": process.term_takes_s == math.inf,
+            "runner is unkillable": process.unkillable,
+            "run lock stays": process.lock_outlives_s == math.inf,
+        }
+        for fate in (fate for fate, drawn in fates.items() if drawn):
+            self.faults[fate] = self.faults.get(fate, 0) + 1
 
     def _start_late(self, instance: StubInstance, uuid: str) -> None:
         """It never begins, or begins within the time in which a closed connection may still do something."""

@@ -24,6 +24,7 @@ class QueueKnobs:
     lost_answer_rate: float = 0.0  # it happened, and the caller is not told
     overload_rate: float = 0.0  # 503 on a lock
     short_poll_rate: float = 0.0  # a poll that leaves some out (pages shifted under it)
+    garbled_rate: float = 0.0  # an answer with a record in it that nobody understands
     down_until_s: float = -1.0
 
 
@@ -67,6 +68,7 @@ class FakeQueue:
         self.faults: dict[str, int] = {}
         self.starts: dict[str, int] = {}
         self.serial = 0
+        self.address_of: Callable[[str], str] = lambda instance_id: ""
 
     # -- what users do
 
@@ -133,13 +135,20 @@ class FakeQueue:
         if self._fault("poll: short", self.knobs.short_poll_rate):
             shown = [record for record in shown if self.chance.random() < 0.7]
         self._leave("poll")
-        return Records(records=tuple(shown))
+        return self._garble("poll", shown)
 
     def read(self, uuids: Sequence[str]) -> Records:
         self._arrive("read")
         found = [self._record(self.entries[uuid], full=True) for uuid in uuids if uuid in self.entries]
         self._leave("read")
-        return Records(records=tuple(found))
+        return self._garble("read", found)
+
+    def _garble(self, call: str, records: list[ContainerRecord]) -> Records:
+        if not records or not self._fault(f"{call}: garbled", self.knobs.garbled_rate):
+            return Records(records=tuple(records))
+        spoilt = self.chance.choice(records)
+        kept = tuple(record for record in records if record is not spoilt)
+        return Records(records=kept, rejected={spoilt.uuid: "priority is not a number"})
 
     def lock(self, uuid: str) -> ContainerRecord:
         if self._fault("lock: 503", self.knobs.overload_rate):
@@ -204,6 +213,7 @@ class FakeQueue:
         if entry.state is not ContainerState.LOCKED:
             return False
         entry.state = ContainerState.RUNNING
+        entry.gateway_address = f"{self.address_of(instance_id)}:{20000 + self.serial}"
         return True
 
     def ended(self, uuid: str, instance_id: str, at_s: float, ending: Ending, began: bool) -> None:

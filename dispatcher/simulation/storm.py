@@ -1,4 +1,4 @@
-"""A storm: hours of a World in which everything goes wrong by chance, then the faults stop and all has to end well.
+"""A storm: some minutes of a World in which everything goes wrong by chance, then the faults stop and all has to end well.
 
 *Safety*: no container runs twice at once, no busy instance is destroyed but by the exceptions, no limit is passed, no law of
 State is broken. *Liveness*: every container ends, and no instance is left. A seed repeats exactly.
@@ -9,20 +9,23 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dispatcher.core import messages
-from dispatcher.core.model import IdleBehavior, Requirements
+from dispatcher.core.model import IdleBehavior
 from dispatcher.core.settings import Settings
 from dispatcher.driver import InstanceType
 from drivers.stub import StubKnobs
 
+from .census import Census
+from .curious import Curious
+from .incidents import GIB, Incidents
 from .instances import InstanceKnobs
 from .queue import QueueKnobs
-from .world import Delays, World
+from .world import Delays, Listener, World
 
-GIB = 1 << 30
 SIZES = (1, 2, 4, 8)
+CALM_S = 2 * 3600.0  # in a World without faults everything ends within this
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,10 +34,7 @@ class Outcome:
 
     seed: int
     wrong: list[str]
-    transitions: Counter[str] = field(default_factory=Counter)
-    refusals: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    acts: Counter[str] = field(default_factory=Counter)
+    census: Census = field(default_factory=Census)
     containers: int = 0
     ended_s: float = 0.0
 
@@ -60,13 +60,13 @@ def settings(chance: random.Random) -> Settings:
         supervisor_fraction=chance.choice((0.0, 0.3, 0.5)),
         max_concurrent_creates=chance.choice((None, 1, 3)),
         max_cloud_ops_per_second=chance.choice((None, 2.0, 10.0)),
-        max_probes_per_second=chance.choice((None, 20.0)),
-        poll_interval_s=chance.choice((None, 5.0)),
+        max_probes_per_second=chance.choice((None, 5.0)),
+        poll_interval_s=chance.choice((None, 5.0, 5.0)),
         sync_interval_s=30.0,
-        timeout_booting_s=180.0,
+        timeout_booting_s=120.0,
         timeout_idle_s=chance.choice((20.0, 60.0)),
-        timeout_probe_s=120.0,
-        timeout_term_s=40.0,
+        timeout_probe_s=100.0,
+        timeout_term_s=20.0,
         timeout_kill_s=20.0,
         timeout_shutdown_s=10.0,
     )
@@ -75,13 +75,14 @@ def settings(chance: random.Random) -> Settings:
 class Storm:
     """One storm from one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, listener: Listener | None = None) -> None:
         self.seed = seed
         self.chance = random.Random(f"storm {seed}")
         self.world = World(settings(self.chance), seed=seed, knobs=self._bad_cloud(), delays=self._bad_delays())
-        self.long_s = self.chance.uniform(900.0, 2400.0)
-        self.faults: Counter[str] = Counter()
-        self.stopped: Counter[str] = Counter()
+        self.world.listener = listener
+        self.incidents = Incidents(self.world, self.chance)
+        self.curious = Curious(random.Random(f"curious {seed}"))
+        self.long_s = self.chance.uniform(300.0, 1200.0)
 
     def _rate(self, most: float) -> float:
         """A chance that is often nothing and sometimes high."""
@@ -92,16 +93,17 @@ class Storm:
         ignored = rate(0.2)
         return StubKnobs(
             create_is_idempotent=self.chance.random() < 0.6, polls_creates=self.chance.random() < 0.5,
-            min_create_interval_s=rate(0.4), min_list_interval_s=rate(0.4), rate_hint_rate=0.5,
+            min_create_interval_s=rate(0.4), min_list_interval_s=rate(0.4), min_destroy_interval_s=rate(0.2), rate_hint_rate=0.5,
             create_takes_s=0.0, list_takes_s=0.0, destroy_takes_s=0.0, set_tags_takes_s=0.0,
             quota_instances=self.chance.choice((None, None, 1, 3)),
+            quota_by_group={"a": 1} if self.chance.random() < 0.2 else {},
             capacity_by_type={"a2": 0, "a4": 1} if self.chance.random() < 0.3 else {},
             create_error_rate=rate(0.3), list_error_rate=rate(0.3), destroy_error_rate=rate(0.3),
             set_tags_error_rate=rate(0.3), poll_create_error_rate=rate(0.3), driver_bug_rate=rate(0.05),
             lost_answer_rate=rate(0.2), false_unknown_rate=rate(0.1), late_failure_rate=rate(0.2),
             list_lag_s=self.chance.choice((0.0, 3.0, 10.0)), tags_lag_s=self.chance.choice((0.0, 5.0)),
-            partial_list_rate=rate(0.3), lying_list_rate=rate(0.1) if not ignored else 0.0, max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)),
-            ignored_destroy_rate=ignored, leftover_rate=0.0,
+            partial_list_rate=rate(0.3), lying_list_rate=rate(0.1) if not ignored else 0.0,
+            max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)), ignored_destroy_rate=ignored, leftover_rate=0.0,
             boot_s=self.chance.choice((5.0, 30.0)), max_boot_extra_s=self.chance.choice((0.0, 60.0)),
             never_boots_rate=rate(0.1), broken_rate=rate(0.1), report_broken_rate=rate(0.1), hang_rate=rate(0.05),
             runner_missing_rate=rate(0.05), detach_s=self.chance.choice((0.0, 1.0)),
@@ -113,6 +115,16 @@ class Storm:
         slow = self.chance.choice((0.05, 0.5, 3.0))
         return Delays(send=(0.001, slow), answer=(0.001, slow), commit=(0.0, 0.02))
 
+    def _set_faults(self) -> None:
+        rate = self._rate
+        self.world.queue.knobs = QueueKnobs(
+            error_rate=rate(0.1), lost_answer_rate=rate(0.1), overload_rate=rate(0.3), short_poll_rate=rate(0.2),
+            garbled_rate=rate(0.05),
+        )  # fmt: skip
+        self.world.instances.knobs = InstanceKnobs(
+            lost_start_rate=rate(0.2), unsent_start_rate=rate(0.2), lost_probe_rate=rate(0.1)
+        )
+
     # -- what happens
 
     def run(self) -> Outcome:
@@ -123,125 +135,48 @@ class Storm:
         try:
             self.world.run(self.long_s)
             self._calm_down()
-            if not self.world.run(2 * 3600.0, until=self.world.over):
+            if not self._ends():
                 problem = self._what_is_left()
         except AssertionError as broken:
             problem = f"{type(broken).__name__}: {broken}"
         return self._outcome(problem)
 
-    def _set_faults(self) -> None:
-        rate = self._rate
-        self.world.queue.knobs = QueueKnobs(
-            error_rate=rate(0.1), lost_answer_rate=rate(0.1), overload_rate=rate(0.3), short_poll_rate=rate(0.2)
-        )
-        self.world.instances.knobs = InstanceKnobs(
-            lost_start_rate=rate(0.2), unsent_start_rate=rate(0.2), lost_probe_rate=rate(0.1)
-        )
-
     def _plan_incidents(self) -> None:
         for _ in range(self.chance.randint(3, 25)):
-            self._at_some_time(self._submit)
-        for incident, most in (
-            (self._lose_instance, 4), (self._restart, 3), (self._cut_off, 3), (self._own_outage, 2), (self._queue_outage, 2),
-            (self._change_priority, 4), (self._operate, 5), (self._hand_over, 1), (self._jump_wall_clock, 1),
-            (self._kill_container, 2), (self._connection_lost, 3),
-        ):  # fmt: skip
+            self.world.later(self.chance.uniform(0.0, self.long_s), self.incidents.submit)
+        for incident, most in self.incidents.menu():
             for _ in range(self.chance.randint(0, most)):
-                self._at_some_time(incident)
+                self.world.later(self.chance.uniform(0.0, self.long_s), incident)
+        for _ in range(100):
+            self.world.later(self.chance.uniform(0.0, self.long_s), self._ask)
 
-    def _at_some_time(self, incident: object) -> None:
-        assert callable(incident)
-        self.world.later(self.chance.uniform(0.0, self.long_s), incident)
-
-    def _submit(self) -> None:
-        chance = self.chance
-        vcpus = chance.choice((0, 1, 1, 1, 2, 3, 6))
-        wanted = Requirements(
-            vcpus=vcpus, ram_bytes=GIB // 2, tmp_bytes=chance.choice((0, GIB)), supervisor=chance.random() < 0.15
-        )
-        if chance.random() < 0.03:
-            wanted = Requirements(vcpus=1000, ram_bytes=GIB)
-        length_s = chance.choice((1.0, 20.0, 60.0, 300.0))
-        self.world.submit(wanted, priority=chance.choice((1, 500, 1000)) << 50, length_s=length_s)
-
-    def _lose_instance(self) -> None:
-        existing = self.world.stub.existing()
-        if existing:
-            self.world.stub.lose(self.chance.choice(existing).id)
-
-    def _restart(self) -> None:
-        self.faults["dispatcher killed"] += 1
-        self.world.restart()
-
-    def _cut_off(self) -> None:
-        existing = self.world.stub.existing()
-        if existing:
-            self.faults["instance cut off"] += 1
-            self.chance.choice(existing).cut_off_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 400.0)
-
-    def _own_outage(self) -> None:
-        self.faults["own network outage"] += 1
-        self.world.instances.knobs.down_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 300.0)
-
-    def _queue_outage(self) -> None:
-        self.faults["queue outage"] += 1
-        self.world.queue.knobs.down_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 300.0)
-
-    def _change_priority(self) -> None:
-        opened = self.world.queue.open_entries()
-        if opened:
-            entry = self.chance.choice(opened)
-            self.faults["priority changed"] += 1
-            self.world.queue.set_priority(entry.uuid, self.chance.choice((0, 1 << 50)))
-
-    def _operate(self) -> None:
-        names = list(self.world.state.instances)
-        if not names:
-            return
-        name, behavior = self.chance.choice(names), self.chance.choice(list(IdleBehavior))
-        self.faults[f"operator: {behavior.value}"] += 1
-        self.world.leader.post(messages.IdleBehaviorSet(name=name, behavior=behavior, actor="storm"))
-
-    def _kill_container(self) -> None:
-        bound = [c.uuid for c in self.world.state.containers.all() if c.instance is not None]
-        if bound:
-            self.faults["operator: kill container"] += 1
-            uuid = self.chance.choice(bound)
-            self.world.leader.post(messages.ContainerKillRequested(uuid=uuid, reason="storm"))
-
-    def _connection_lost(self) -> None:
-        names = list(self.world.state.instances)
-        if names:
-            self.faults["connection lost"] += 1
-            self.world.leader.post(messages.ConnectionLost(name=self.chance.choice(names)))
-
-    def _hand_over(self) -> None:
-        """The leader loses its lock without dying; another takes over, and the first gets to know it."""
-        self.faults["leader changed"] += 1
-        old = self.world.leader
-        old.post(messages.LeadershipLost(holder="another host"))
-        self.world.start_dispatcher()
-        self.world.later(self.chance.uniform(1.0, 60.0), old.stop)
-
-    def _jump_wall_clock(self) -> None:
-        self.faults["wall clock jumped"] += 1
-        self.world.clock.wall_offset_s += self.chance.choice((-86400.0, 86400.0))
+    def _ask(self) -> None:
+        dispatcher = self.curious.chance.choice(self.world.dispatchers)
+        self.curious.ask(dispatcher.store.snapshot(), self.world.clock.now_s, times=25)
 
     # -- the end
 
     def _calm_down(self) -> None:
         """All faults stop, and what an operator holds is released."""
         world = self.world
+        self.incidents.calm = True
         world.stub.knobs = StubKnobs.kind(
             create_is_idempotent=world.stub.knobs.create_is_idempotent, polls_creates=world.stub.knobs.polls_creates,
             boot_s=5.0,
         )  # fmt: skip
         world.queue.knobs, world.instances.knobs = QueueKnobs(), InstanceKnobs()
-        for instance in world.stub.existing():
-            instance.cut_off_until_s = -1.0
+        world.reload(replace(world.settings, instance_types=instance_types()))
+        for machine in world.stub.existing():
+            machine.cut_off_until_s = -1.0
         for name, instance in world.state.instances.items():
             if instance.idle_behavior is not IdleBehavior.RUN:
                 world.leader.post(messages.IdleBehaviorSet(name=name, behavior=IdleBehavior.RUN))
+
+    def _ends(self) -> bool:
+        end_s = self.world.clock.now_s + CALM_S
+        while not self.world.over() and self.world.clock.now_s < end_s:
+            self.world.run(5.0)
+        return self.world.over()
 
     def _what_is_left(self) -> str:
         world = self.world
@@ -257,20 +192,23 @@ class Storm:
     def _outcome(self, problem: str) -> Outcome:
         world = self.world
         wrong = [*world.violations.found[:5], *world.stub.bugs[:5], *([problem] if problem else [])]
-        wrong += [f"{d.name}: {d.store.planner_bugs} plans were illegal at once" for d in world.dispatchers if d.store.planner_bugs]
-        faults = self.faults + Counter(world.queue.faults) + Counter(world.instances.faults) + world.stub.faults
-        refusals: Counter[str] = Counter()
-        for dispatcher in world.dispatchers:
-            refusals += dispatcher.store.refusals
+        wrong += [f"{d.name}: {d.store.planner_bugs} plans were illegal at once" for d in world.ever if d.store.planner_bugs]
+        wrong += [f"{d.name}: {d.perform.bugs[0]}" for d in world.ever if d.perform.bugs]
         return Outcome(
-            seed=self.seed, wrong=wrong, transitions=world.seen.transitions, refusals=refusals, faults=faults,
-            acts=world.acts, containers=len(world.queue.entries), ended_s=world.clock.now_s,
-        )  # fmt: skip
+            seed=self.seed, wrong=wrong, census=self._census(), containers=len(world.queue.entries), ended_s=world.clock.now_s
+        )
+
+    def _census(self) -> Census:
+        world = self.world
+        faults = self.incidents.counts + Counter(world.queue.faults) + Counter(world.instances.faults) + world.stub.faults
+        census = Census(transitions=world.seen.transitions, faults=faults, messages=world.seen.messages)
+        census.add_refusals(self.curious.refusals)
+        for dispatcher in world.ever:
+            census.add_refusals(dispatcher.reasons)
+        return census
 
 
-def run(seed: int) -> Outcome:
+def run(seed: int, listener: Listener | None = None) -> Outcome:
     """One storm; the log of the dispatcher is silent, since faults are what it is about."""
     logging.getLogger("dispatcher").setLevel(logging.CRITICAL)
-    return Storm(seed).run()
-
-
+    return Storm(seed, listener).run()

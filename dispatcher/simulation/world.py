@@ -37,6 +37,7 @@ SET_ID = "zzzzz-gj3su-000000000000000"
 EPOCH = 1_700_000_000.0
 
 Delay = tuple[float, float]
+Listener = Callable[["Dispatcher", "Event | Action"], None]
 
 
 @dataclass(slots=True)
@@ -177,6 +178,14 @@ class Dispatcher:
 
         self.world.later(self.world.answer_delay(action, events), arrive)
 
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why its plans were refused when they were committed, without the actions."""
+        counts: Counter[str] = Counter()
+        for text, count in self.store.refusals.items():
+            counts[text.partition(": ")[2]] += count
+        return counts
+
     def stop(self) -> None:
         """kill -9: what it had sent has been sent, and nobody hears the answers."""
         self.alive = False
@@ -184,10 +193,10 @@ class Dispatcher:
 
 @dataclass(slots=True)
 class Seen:
-    """What happened in a World, counted: legal transitions, refusals, faults."""
+    """What happened in a World, counted: transitions of instances, and messages that changed a State."""
 
     transitions: Counter[tuple[Phase | None, Phase | None]] = field(default_factory=Counter)
-    events: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
 
     def count_move(self, before: Instance | None, after: Instance | None) -> None:
         """Count it when it is a transition: another phase, or a destroy that is sent again."""
@@ -217,17 +226,20 @@ class World:
         self.names = itertools.count(1)
         self.terms = 0
         self.dispatchers: list[Dispatcher] = []
+        self.ever: list[Dispatcher] = []
+        self.listener: Listener | None = None
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._stub_next_s = math.inf
         self._order = itertools.count()
         self.queue = FakeQueue(self.clock.monotonic, self.chance, self.violations, max_attempts)
         self.stub = StubCloud(now=self.clock.monotonic, random=self.chance, knobs=knobs or StubKnobs.kind(), workload=self.queue)
-        driver = StubDriver(
+        self.driver = driver = StubDriver(
             self.stub,
             DriverSettings(parameters={}, instance_set_id=SET_ID, tag_prefix="Arvados", log=logging.getLogger("stub")),
         )
         self.settings = _with_driver(settings, driver)
         self.cloud = FakeCloud(self.stub, driver, self.violations, self._cause_of, self._most_instances)
+        self.queue.address_of = self._address_of
         self.instances = FakeInstances(self.stub, self.chance, self.later, lambda uuid: self.queue.entries[uuid].length_s)
 
     # -- time
@@ -282,8 +294,9 @@ class World:
 
     def start_dispatcher(self, *, quiet_s: float = 12.0) -> Dispatcher:
         """A fresh process that gains the leadership at once."""
-        dispatcher = Dispatcher(self, f"d{len(self.dispatchers) + 1}")
+        dispatcher = Dispatcher(self, f"d{len(self.ever) + 1}")
         self.dispatchers = [d for d in self.dispatchers if d.alive] + [dispatcher]
+        self.ever.append(dispatcher)
         self.terms += 1
         dispatcher.post(messages.LeadershipGained(quiet_s=quiet_s))
         return dispatcher
@@ -293,6 +306,12 @@ class World:
         for dispatcher in self.dispatchers:
             dispatcher.stop()
         return self.start_dispatcher(quiet_s=quiet_s)
+
+    def reload(self, settings: Settings) -> None:
+        """The settings file changed: who runs is told, and who starts later reads it."""
+        self.settings = _with_driver(settings, self.driver)
+        for dispatcher in self.dispatchers:
+            dispatcher.post(messages.SettingsLoaded(settings=self.settings))
 
     @property
     def leader(self) -> Dispatcher:
@@ -317,12 +336,17 @@ class World:
 
     def note(self, dispatcher: Dispatcher, before: State, after: State, message: Event | Action) -> None:
         """After each change: the laws hold, and what happened is counted."""
+        if self.listener is not None:
+            self.listener(dispatcher, message)
         invariants.check_change(before, after)
-        self.seen.events[type(message).__name__] += 1
+        self.seen.messages[type(message).__name__] += 1
         if before.instances is after.instances:
             return
         for name in after.instances.changed_since(before.instances):
             self.seen.count_move(before.instances.get(name), after.instances.get(name))
+
+    def _address_of(self, instance_id: str) -> str:
+        return self.stub.instances[instance_id].address
 
     def _cause_of(self, instance_id: str) -> DestroyCause | None:
         for dispatcher in self.dispatchers:

@@ -1,0 +1,151 @@
+"""What happens in a storm beside the faults of single calls: users, operators, outages, machines and dispatchers that die.
+
+Each incident is a method without arguments that strikes once, at the time at which it is called, and counts itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from dispatcher.core import messages
+from dispatcher.core.model import IdleBehavior, Requirements
+
+from .world import World
+
+GIB = 1 << 30
+
+
+class Incidents:
+    """They strike a World, by chance, until ``calm``."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world, self.chance = world, chance
+        self.calm = False
+        self.counts: Counter[str] = Counter()
+
+    def menu(self) -> tuple[tuple[Callable[[], None], int], ...]:
+        """Every incident, and how often it may strike in one storm."""
+        return (
+            (self.lose_instance, 4), (self.restart, 3), (self.cut_off, 3), (self.own_outage, 2), (self.queue_outage, 2),
+            (self.change_priority, 4), (self.choose_behavior, 5), (self.hand_over, 1), (self.jump_wall_clock, 1),
+            (self.kill_container, 2), (self.kill_instance, 1), (self.lose_connection, 3), (self.hint, 3),
+            (self.expire_credentials, 1), (self.reload_settings, 1),
+        )  # fmt: skip
+
+    # -- users
+
+    def submit(self) -> None:
+        chance = self.chance
+        vcpus = chance.choice((0, 1, 1, 1, 2, 3, 6))
+        wanted = Requirements(
+            vcpus=vcpus, ram_bytes=GIB // 2, tmp_bytes=chance.choice((0, GIB)), supervisor=chance.random() < 0.15
+        )
+        if chance.random() < 0.03:
+            wanted = Requirements(vcpus=1000, ram_bytes=GIB)
+        length_s = chance.choice((1.0, 20.0, 60.0, 200.0))
+        self.world.submit(wanted, priority=chance.choice((1, 500, 1000)) << 50, length_s=length_s)
+
+    def change_priority(self) -> None:
+        opened = self.world.queue.open_entries()
+        if opened:
+            self.counts["priority changed"] += 1
+            self.world.queue.set_priority(self.chance.choice(opened).uuid, self.chance.choice((0, 1 << 50)))
+
+    # -- operators
+
+    def choose_behavior(self) -> None:
+        name = self._any_instance()
+        if name is not None:
+            behavior = self.chance.choice(list(IdleBehavior))
+            self.counts[f"operator: {behavior.value}"] += 1
+            self.world.leader.post(messages.IdleBehaviorSet(name=name, behavior=behavior, actor="storm"))
+
+    def kill_container(self) -> None:
+        bound = [c.uuid for c in self.world.state.containers.all() if c.instance is not None]
+        if bound:
+            self.counts["operator: kill container"] += 1
+            uuid = self.chance.choice(bound)
+            self.world.leader.post(messages.ContainerKillRequested(uuid=uuid, reason="storm"))
+
+    def kill_instance(self) -> None:
+        name = self._any_instance()
+        if name is not None:
+            self.counts["operator: kill instance"] += 1
+            self.world.leader.post(messages.InstanceKillRequested(name=name, reason="storm", actor="storm"))
+
+    def reload_settings(self) -> None:
+        """Another idle time-out, and one instance type less, as a site does it."""
+        self.counts["settings reloaded"] += 1
+        kept = dict(self.world.settings.instance_types)
+        kept.pop(self.chance.choice(sorted(kept)), None)
+        self.world.reload(replace(self.world.settings, instance_types=kept, timeout_idle_s=self.chance.choice((10.0, 90.0))))
+
+    # -- machines and networks
+
+    def _any_instance(self) -> str | None:
+        names = list(self.world.state.instances)
+        return self.chance.choice(names) if names else None
+
+    def lose_instance(self) -> None:
+        existing = self.world.stub.existing()
+        if existing:
+            self.world.stub.lose(self.chance.choice(existing).id)
+
+    def cut_off(self) -> None:
+        existing = self.world.stub.existing()
+        if existing:
+            self.counts["instance cut off"] += 1
+            self.chance.choice(existing).cut_off_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 400.0)
+
+    def own_outage(self) -> None:
+        self.counts["own network outage"] += 1
+        self.world.instances.knobs.down_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 300.0)
+
+    def queue_outage(self) -> None:
+        self.counts["queue outage"] += 1
+        self.world.queue.knobs.down_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 300.0)
+
+    def expire_credentials(self) -> None:
+        """The cloud refuses us for a while."""
+        self.counts["credentials expired"] += 1
+        self._deny(True)
+        self.world.later(self.chance.uniform(5.0, 120.0), lambda: self._deny(False))
+
+    def _deny(self, denied: bool) -> None:
+        if not self.calm:
+            self.world.stub.knobs = replace(self.world.stub.knobs, denied=denied)
+
+    def lose_connection(self) -> None:
+        name = self._any_instance()
+        if name is not None:
+            self.counts["connection lost"] += 1
+            self.world.leader.post(messages.ConnectionLost(name=name))
+
+    def hint(self) -> None:
+        """Something claims that there is news, whether there is or not."""
+        self.counts["hint"] += 1
+        self.world.leader.post(messages.QueueHinted())
+        name = self._any_instance()
+        if name is not None:
+            self.world.leader.post(messages.ProbeHinted(name=name))
+
+    # -- dispatchers
+
+    def restart(self) -> None:
+        self.counts["dispatcher killed"] += 1
+        self.world.restart()
+
+    def hand_over(self) -> None:
+        """The leader loses its lock without dying; another takes over, and the first gets to know it."""
+        self.counts["leader changed"] += 1
+        old = self.world.leader
+        old.post(messages.LeadershipLost(holder="another host"))
+        self.world.start_dispatcher()
+        self.world.later(self.chance.uniform(1.0, 60.0), old.stop)
+
+    def jump_wall_clock(self) -> None:
+        self.counts["wall clock jumped"] += 1
+        self.world.clock.wall_offset_s += self.chance.choice((-86400.0, 86400.0))
