@@ -36,7 +36,7 @@ def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
         yield RemoveInstance(name=instance.name)
     if instance.operation is not None and now >= instance.operation_polled_s + POLL_CREATE_S:
         yield PollCreate(name=instance.name)
-    if instance.create_unknown and now >= instance.create_changed_s + CREATE_AGAIN_S:
+    if instance.create_unknown and now >= create_again_s(instance):
         yield CreateInstance(name=instance.name, instance_type=instance.type, secret=instance.secret)
     if instance.id is None:
         return
@@ -49,6 +49,12 @@ def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
         yield _destroy(instance, *judged)
     elif tags_differ(instance, state.settings) and now >= instance.tags_changed_s + TAGS_AGAIN_S * (instance.tags_failed > 0):
         yield SaveTags(name=instance.name)
+
+
+def create_again_s(instance: Instance) -> float:
+    """When a create without a known outcome is sent again: twice as long after each time, so that two lists find the room
+    between two calls to settle it."""
+    return instance.create_changed_s + max(CREATE_AGAIN_S, instance.create_changed_s - instance.phase_since_s)
 
 
 def _destroy(instance: Instance, cause: DestroyCause, reason: str) -> DestroyInstance:
@@ -142,7 +148,7 @@ def _next_look(state: State, instance: Instance, now: float) -> float:
     if instance.operation is not None:
         times.append(instance.operation_polled_s + POLL_CREATE_S)
     if instance.create_unknown and settings.create_is_idempotent:
-        times.append(instance.create_changed_s + CREATE_AGAIN_S)
+        times.append(create_again_s(instance))
     if instance.destroy is not None and not instance.destroy.in_flight:
         times.append(instance.destroy.sent_s + settings.timeout_shutdown_s)
     if instance.tags_failed:

@@ -6,6 +6,7 @@ Nothing is decided here. Before each write the term is compared once more: who l
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -52,7 +53,7 @@ class Tally:
 
 
 class Gone(Exception):
-    """The instance was removed between the plan and the act: nothing was sent."""
+    """What the act is about was removed between the plan and the act: nothing was sent."""
 
 
 def _held(state: State, name: str) -> Instance:
@@ -74,6 +75,7 @@ class Perform:
         self._ports, self._snapshot = ports, snapshot
         self._token_uuid = ""
         self.tally = Tally()
+        self.bugs: deque[str] = deque(maxlen=20)
         self._acts: dict[type[m.Action], Callable[[Any, State], list[m.Event]]] = {
             m.PollQueue: self._poll,
             m.ReadContainers: self._read,
@@ -106,6 +108,7 @@ class Perform:
             return failure_of(action, began, str(gone), sent=False)
         except Exception as bug:
             log.exception("a bug while performing %s", type(action).__name__)
+            self.bugs.append(f"{type(action).__name__}: {type(bug).__name__}: {bug}")
             return failure_of(action, began, f"a bug in the dispatcher: {type(bug).__name__}", sent=True)
         finally:
             seconds = self._ports.clock.monotonic() - began
@@ -171,6 +174,8 @@ class Perform:
 
     def _create(self, action: m.CreateInstance, state: State) -> list[m.Event]:
         instance, settings = _held(state, action.name), state.settings
+        if action.instance_type not in settings.instance_types:
+            raise Gone(f"{action.instance_type} is no longer configured")
         request = CreateRequest(
             name=action.name,
             instance_type=settings.instance_types[action.instance_type],

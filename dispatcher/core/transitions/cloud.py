@@ -49,6 +49,7 @@ from dispatcher.driver import Presence, Scope
 
 LIST_SOON_S = 2.0
 GUARD_WINDOW_S = 600.0
+_NOTHING_MADE = (HoldoffKind.QUOTA, HoldoffKind.CAPACITY)  # sent again, only these say that the first call made nothing
 ADOPTED_WITHOUT_TYPE = "its instance type is no longer configured"
 
 
@@ -121,7 +122,7 @@ def create_failed(state: State, event: CreateFailed, now: float) -> State:
     if event.accepted:
         return put_instance(state, replace(instance, failure=event.failure.text, operation=None, polling_create=False))
     instance = replace(instance, creating=False, create_changed_s=now)
-    if event.failure.outcome_unknown:
+    if event.failure.outcome_unknown or (instance.create_unknown and event.failure.kind not in _NOTHING_MADE):
         return _list_by(put_instance(state, replace(instance, create_unknown=True, misses=())), now + LIST_SOON_S)
     if instance.id is not None:  # a list has shown it meanwhile: it exists, whatever this answer says
         return put_instance(state, move(instance, Phase.BOOTING, now) if instance.phase is Phase.CREATING else instance)

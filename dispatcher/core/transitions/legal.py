@@ -259,7 +259,8 @@ def _absence(state: State, instance: Instance) -> Reason:
     going = sum(1 for i in standing if len(i.misses) >= 2)
     if instance.destroy is not None or going <= max(2, len(standing) // 5):
         return None
-    if len(misses) >= 3 and instance.probe_failures > 0 and instance.probed_s > misses[0]:
+    silent = instance.address is None or (instance.probe_failures > 0 and instance.probed_s > misses[0])
+    if len(misses) >= 3 and silent:
         return None
     return f"{going} of {len(standing)} instances would go at once: a third list and a failing probe have to agree"
 

@@ -85,7 +85,7 @@ def _unanswered(state: State, before: Instance, report: ProbeReport, now: float)
     """A probe that failed. Its silence counts only while somebody else proves that our own network works."""
     instance = state.instances[before.name]
     silent_s = instance.silent_s
-    if before.phase in (Phase.READY, Phase.UNKNOWN) and not report.reached:
+    if before.phase in (Phase.READY, Phase.UNKNOWN) and report.processes is None:
         passed_s = now - max(before.probed_s, before.answered_s, before.appeared_s)
         silent_s += max(0.0, passed_s) * _network_proved(state, before, report)
     error = f"{report.problem}: {report.error}" if report.problem is not ProbeProblem.NONE else report.error
