@@ -47,7 +47,7 @@ test-oldest: $(OLDEST_READY)  ## run the tests, without the slow ones, on the ol
 
 .PHONY: storm
 storm: $(READY)  ## run seeded storms in virtual time: make storm SEEDS=1000
-	@$(BIN)/python -m dispatcher.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m dispatcher.simulation storm --seeds $(SEEDS)
 
 .PHONY: bench
 bench: $(READY)  ## measure the cost of a pass and of each big event
