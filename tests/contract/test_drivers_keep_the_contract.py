@@ -45,11 +45,13 @@ class StubContract(DriverContract):
 
 
 class TestKindStub(StubContract):
-    pass
+    test_host_keys_are_those_of_the_instance = None  # not declared by it; the lagging one does
 
 
 class TestLaggingStub(StubContract):
     """Lists that show the past and destroys that take long are within the contract."""
+
+    test_an_idempotent_create_makes_one_instance = None  # not declared by it; the kind one does
 
     knobs = StubKnobs.kind(
         list_lag_s=5.0,
@@ -61,6 +63,8 @@ class TestLaggingStub(StubContract):
 
 
 class TestLocal(DriverContract):
+    test_a_quota_group_is_a_text = None  # not declared by it; the stub does
+
     @pytest.fixture
     def driver_factory(self, tmp_path: Path) -> DriverFactory:
         return lambda set_id: open_local(settings(set_id, {"Folder": str(tmp_path), "BootTime": 0}))

@@ -69,6 +69,7 @@ def test_the_real_python_client_works_with_it(live: LiveQueue, tmp_path: Path) -
     """A whole life of a container, through the client that users have."""
     python = client_python()
     if python is None:
+        assert os.environ.get("CI") != "true", "in CI nothing is skipped: make .venv-arvados/.ready"
         pytest.skip(f"no {CLIENT}: python3 -m venv {OWN_VENV.name} && {OWN_VENV.name}/bin/pip install {CLIENT}")
     environment = {
         **os.environ,
