@@ -7,10 +7,10 @@ again. Nothing here waits: planners ask, ``begin`` takes.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from dispatcher.core.messages import CloudFailure
 from dispatcher.core.model import Bucket, Holdoff, HoldoffKind, State
+from dispatcher.core.values import replace
 from dispatcher.driver import Scope
 
 _FIRST_S = {

@@ -7,7 +7,6 @@ nothing either. The rest of the core only reads State.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from dispatcher.core import messages as m
@@ -15,6 +14,7 @@ from dispatcher.core.model import State
 from dispatcher.core.transitions import cloud, operators, processes, queue
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.table import IllegalTransition
+from dispatcher.core.values import replace
 
 __all__ = ["IllegalTransition", "Refused", "begin", "legal", "observe"]
 

@@ -6,11 +6,10 @@ touch it, so that the two cannot disagree.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dispatcher.core import pacing
 from dispatcher.core.model import NEVER, Container, Instance, State
 from dispatcher.core.transitions import table
+from dispatcher.core.values import replace
 
 
 def put_container(state: State, container: Container) -> State:

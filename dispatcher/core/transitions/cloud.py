@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dispatcher.core import pacing
 from dispatcher.core.messages import (
@@ -44,6 +43,7 @@ from dispatcher.core.model import (
 from dispatcher.core.settings import Settings
 from dispatcher.core.transitions.changes import put_instance, remove_instance
 from dispatcher.core.transitions.table import move
+from dispatcher.core.values import replace
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.driver import Presence, Scope
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dispatcher.core import sizing
 from dispatcher.core.messages import (
     CondemnInstance,
@@ -16,6 +14,7 @@ from dispatcher.core.messages import (
 )
 from dispatcher.core.model import NEVER, Fit, OperatorNote, Requirements, State
 from dispatcher.core.transitions.changes import put_container, put_instance, resize
+from dispatcher.core.values import replace
 
 
 def idle_behavior_set(state: State, event: IdleBehaviorSet, now: float) -> State:

@@ -6,8 +6,6 @@ nothing runs is a fact with a time: a successful list that began after the last 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dispatcher.core import pacing
 from dispatcher.core.messages import (
     ConnectionLost,
@@ -25,6 +23,7 @@ from dispatcher.core.messages import (
 from dispatcher.core.model import NEVER, Instance, Kill, Phase, Process, ProcessPhase, State
 from dispatcher.core.transitions.changes import bind, end_process, put_container, put_instance
 from dispatcher.core.transitions.table import move
+from dispatcher.core.values import replace
 
 UNCERTAIN_S = 10.0  # after the transport of an unknown start was closed: until then its process may still appear
 START_RETRY_S = 2.0

@@ -8,7 +8,6 @@ record decides.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dispatcher.core import sizing
 from dispatcher.core.messages import (
@@ -33,6 +32,7 @@ from dispatcher.core.messages import (
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
 from dispatcher.core.transitions.changes import bind, put_container, release, resize
+from dispatcher.core.values import replace
 
 LOCK_WINDOW = 16  # locks in flight at most
 RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0

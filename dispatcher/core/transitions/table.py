@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dispatcher.core.model import Instance, Phase
+from dispatcher.core.values import replace
 
 
 class IllegalTransition(Exception):
