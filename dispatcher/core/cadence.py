@@ -23,13 +23,15 @@ PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
 
 
 def poll_interval_s(state: State, now: float) -> float:
-    """From one second while work waits to ten when nothing has happened for a minute; what the site named wins."""
-    settings, queue = state.settings, state.queue
-    wanted = settings.poll_interval_s
-    if wanted is None:
-        quiet_s = now - max(queue.changed_s, state.leadership.since_s)
-        wanted = POLL_BUSY_S if len(state.containers) else min(POLL_QUIET_S, max(POLL_BUSY_S, quiet_s / 6))
-    return max(wanted, growing(POLL_BUSY_S, 30.0, queue.failures)) if queue.failures else wanted
+    """What the site named; else from one second while work waits to ten when nothing has happened for a minute, longer after
+    failures, and never so short that more than a third of the time is spent polling."""
+    queue = state.queue
+    if state.settings.poll_interval_s is not None:
+        return state.settings.poll_interval_s
+    quiet_s = now - max(queue.changed_s, state.leadership.since_s)
+    wanted = POLL_BUSY_S if len(state.containers) else min(POLL_QUIET_S, max(POLL_BUSY_S, quiet_s / 6))
+    after_failures = growing(POLL_BUSY_S, POLL_QUIET_S, queue.failures) if queue.failures else 0.0
+    return max(wanted, after_failures, min(POLL_QUIET_S, 2 * queue.poll_took_s))
 
 
 def poll_due_s(state: State, now: float) -> float:

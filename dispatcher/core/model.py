@@ -343,6 +343,7 @@ class QueueView:
     polling: bool = False
     polled_s: float = NEVER  # when the last complete poll of this term began
     poll_ended_s: float = NEVER
+    poll_took_s: float = 0.0
     changed_s: float = NEVER  # when a poll last brought something new
     failures: int = 0
     error: str = ""
