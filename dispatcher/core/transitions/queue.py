@@ -155,8 +155,8 @@ def observed(state: State, event: ContainersObserved, now: float) -> State:
 
 def polled(state: State, event: QueuePolled, now: float) -> State:
     queue = replace(
-        state.queue, polling=False, polled_s=event.began_s, poll_ended_s=now, poll_took_s=now - event.began_s, failures=0, error="",
-        rejected=type(state.queue.rejected)(event.rejected.items()),
+        state.queue, polling=False, polled_s=event.began_s, poll_ended_s=now, poll_took_s=now - event.began_s, failures=0,
+        error="", rejected=type(state.queue.rejected)(event.rejected.items()),
     )  # fmt: skip
     return replace(state, queue=queue)
 
