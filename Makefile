@@ -42,8 +42,8 @@ $(CLIENT_READY):
 setup: $(READY)  ## make .venv with everything that running and testing need
 
 .PHONY: run
-run: $(READY)  ## run a sample workload on the embedded queue and local instances (no cloud, no cluster)
-	@$(BIN)/cloud-dispatcher demo
+run: $(READY)  ## run a sample workload on this computer (no cloud, no cluster); STAY=1 stays up for playing
+	@$(BIN)/cloud-dispatcher demo $(if $(STAY),--stay)
 
 .PHONY: test
 test: $(READY)  ## run all tests

@@ -113,7 +113,7 @@ LAWS = (
         law="cli puts everything together, and finds drivers by their entry points alone",
         room=CLI,
         may=("dispatcher",),
-        libraries=("click", "flask", "yaml", "requests"),
+        libraries=("click", "flask", "yaml", "requests", "cryptography"),
         never=("drivers",),
     ),
 )

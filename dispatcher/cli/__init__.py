@@ -20,6 +20,8 @@ class Row(NamedTuple):
 
 COMMANDS: dict[str, Row] = {
     "run": Row("dispatcher.cli.run:run", "Run the dispatcher on the cluster's configuration."),
+    "demo": Row("dispatcher.cli.demo:demo", "Run a sample workload on this computer; nothing has to be prepared."),
+    "submit": Row("dispatcher.cli.submit:submit", "Ask for a container, and follow it if you like."),
     "check-config": Row("dispatcher.cli.check_config:check_config", "Tell everything that is wrong with the configuration."),
     "drivers": Row("dispatcher.cli.drivers:drivers", "List the cloud drivers that are installed."),
 }
