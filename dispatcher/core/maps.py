@@ -15,6 +15,9 @@ V = TypeVar("V")
 _ROWS = ((24, 1), (600, 23), (1 << 62, 251))
 
 
+_MOST_IN = {buckets: most for most, buckets in _ROWS}
+
+
 def _buckets_for(count: int) -> int:
     return next(buckets for most, buckets in _ROWS if count <= most)
 
@@ -39,7 +42,7 @@ class Map(Mapping[str, V]):
     def _make(cls, row: tuple[dict[str, V], ...], count: int) -> Map[V]:
         made = cls.__new__(cls)
         made._row, made._count, made._all = row, count, None
-        return made if _buckets_for(count) <= len(row) else made._widened()
+        return made if count <= _MOST_IN[len(row)] else made._widened()
 
     def _widened(self) -> Map[V]:
         """The same with a longer row. A row never shrinks: a map that was large once will be so again."""
@@ -103,8 +106,11 @@ class Map(Mapping[str, V]):
             touched[index][key] = value
         if not touched:
             return self
-        count = self._count + sum(len(bucket) - len(self._row[index]) for index, bucket in touched.items())
-        return self._make(tuple(touched.get(index, bucket) for index, bucket in enumerate(self._row)), count)
+        row, count = list(self._row), self._count
+        for index, bucket in touched.items():
+            count += len(bucket) - len(row[index])
+            row[index] = bucket
+        return self._make(tuple(row), count)
 
     def changed_since(self, before: Map[V]) -> Iterator[str]:
         """The keys that hold another value than they did in an earlier map: what the two share is not looked at."""

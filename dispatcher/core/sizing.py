@@ -79,6 +79,18 @@ def fit(requirements: Requirements, settings: Settings, memo: dict[Requirements,
     return known
 
 
+_MEMO_KINDS = 10_000  # kinds of containers that are remembered, then all are forgotten
+_newest: tuple[Settings | None, dict[Requirements, Fit]] = (None, {})
+
+
+def memo(settings: Settings) -> dict[Requirements, Fit]:
+    """The memo of these very Settings. It may be thrown away at any time, and is when others come."""
+    global _newest
+    if _newest[0] is not settings or len(_newest[1]) > _MEMO_KINDS:
+        _newest = (settings, {})
+    return _newest[1]
+
+
 def _fit(requirements: Requirements, settings: Settings) -> Fit:
     needed = need(requirements, settings)
     suited = [offer for offer in settings.instance_types.values() if _suits(offer, requirements, needed)]

@@ -6,6 +6,8 @@ touch it, so that the two cannot disagree.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dispatcher.core import pacing
 from dispatcher.core.model import NEVER, Container, Instance, State
 from dispatcher.core.transitions import table
@@ -14,6 +16,17 @@ from dispatcher.core.values import replace
 
 def put_container(state: State, container: Container) -> State:
     return replace(state, containers=state.containers.set(container.uuid, container))
+
+
+def put_containers(state: State, containers: Iterable[Container]) -> State:
+    """Many at once: each part of the map is copied once."""
+    changed = state.containers.update((container.uuid, container) for container in containers)
+    return state if changed is state.containers else replace(state, containers=changed)
+
+
+def put_instances(state: State, instances: Iterable[Instance]) -> State:
+    changed = state.instances.update((instance.name, instance) for instance in instances)
+    return state if changed is state.instances else replace(state, instances=changed)
 
 
 def put_instance(state: State, instance: Instance) -> State:
@@ -35,6 +48,8 @@ def bind(state: State, container: Container, name: str) -> State:
 
 def release(state: State, container: Container) -> State:
     """Give the container's room back."""
+    if container.instance is None and state.containers.get(container.uuid) is container:
+        return state
     instance = state.instances.get(container.instance) if container.instance is not None else None
     if instance is not None and container.uuid in instance.bound:
         bound = {uuid: need for uuid, need in instance.bound.items() if uuid != container.uuid}

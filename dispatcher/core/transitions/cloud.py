@@ -41,7 +41,7 @@ from dispatcher.core.model import (
     State,
 )
 from dispatcher.core.settings import Settings
-from dispatcher.core.transitions.changes import put_instance, remove_instance
+from dispatcher.core.transitions.changes import put_instance, put_instances, remove_instance
 from dispatcher.core.transitions.table import move
 from dispatcher.core.values import replace
 from dispatcher.driver import Instance as ListedInstance
@@ -184,16 +184,14 @@ def _refresh(instance: Instance, listed: ListedInstance, began_s: float) -> Inst
     """What a list says of an instance that we know. The address is always the newest; tags only if we did not just write."""
     if began_s < instance.listed_s:
         return instance
-    fresh = replace(
+    fresh_tags = not instance.saving_tags and began_s > instance.tags_changed_s and instance.tags != listed.tags
+    return replace(
         instance, id=listed.id, address=listed.address, user=listed.user, provider_type=listed.provider_type,
         created_at=listed.created_at, listed_s=began_s, ever_listed=True, misses=(),
         deleting=listed.state is Presence.DELETING,
+        probe_due=instance.probe_due or listed.address != instance.address,
+        tags=dict(listed.tags) if fresh_tags else instance.tags,
     )  # fmt: skip
-    if listed.address != instance.address:
-        fresh = replace(fresh, probe_due=True)
-    if not instance.saving_tags and began_s > instance.tags_changed_s:
-        fresh = replace(fresh, tags=dict(listed.tags))
-    return fresh
 
 
 def _appeared(instance: Instance, now: float) -> Instance:
@@ -213,16 +211,16 @@ def _failed(state: State, instance: Instance, listed: ListedInstance, now: float
 
 
 def listed(state: State, event: InstancesListed, now: float) -> State:
-    changed: list[tuple[str, Instance]] = []
+    changed: list[Instance] = []
     failed: list[ListedInstance] = []
     for one in event.instances:
         known = match(state, one)
         instance = _adopt(state, one, event.began_s, now) if known is None else known
         instance = _appeared(_refresh(instance, one, event.began_s), now)
-        changed.append((instance.name, instance))
+        changed.append(instance)
         if one.state is Presence.FAILED and not instance.failure:
             failed.append(one)
-    state = replace(state, instances=state.instances.update(changed))
+    state = put_instances(state, changed)
     for one in failed:
         state = _failed(state, state.instances[one.name], one, now)
     return state
@@ -238,11 +236,11 @@ def _missed(instance: Instance, began_s: float, lag_s: float) -> bool:
 
 def missed(state: State, event: InstancesMissed, now: float) -> State:
     """A complete list was without these: whether that proves anything is judged when they are to be removed."""
-    for name in event.names:
-        instance = state.instances.get(name)
-        if instance is not None and _missed(instance, event.began_s, state.settings.list_lag_s):
-            misses = (*instance.misses[-3:], event.began_s)
-            state = put_instance(state, replace(instance, misses=misses, probe_due=True))
+    held = [i for name in event.names if (i := state.instances.get(name)) is not None]
+    missing = [i for i in held if _missed(i, event.began_s, state.settings.list_lag_s)]
+    state = put_instances(
+        state, [replace(i, misses=(*i.misses[-3:], event.began_s), probe_due=True) for i in missing]
+    )
     return _list_by(state, now + max(LIST_SOON_S, state.settings.list_lag_s)) if event.names else state
 
 

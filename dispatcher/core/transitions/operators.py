@@ -12,8 +12,8 @@ from dispatcher.core.messages import (
     LeadershipLost,
     SettingsLoaded,
 )
-from dispatcher.core.model import NEVER, Fit, OperatorNote, Requirements, State
-from dispatcher.core.transitions.changes import put_container, put_instance, resize
+from dispatcher.core.model import NEVER, Container, OperatorNote, State
+from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
 from dispatcher.core.values import replace
 
 
@@ -68,13 +68,16 @@ def leadership_lost(state: State, event: LeadershipLost, now: float) -> State:
 def settings_loaded(state: State, event: SettingsLoaded, now: float) -> State:
     """New settings: what fits where is computed again, for every container whose needs are known."""
     state = replace(state, settings=event.settings)
-    memo: dict[Requirements, Fit] = {}
+    memo = sizing.memo(state.settings)
+    alone: list[Container] = []
     for container in state.containers.all():
         wanted = container.requirements
         if wanted is None:
             continue
-        if wanted not in memo:
-            memo[wanted] = sizing.fit(wanted, state.settings)
-        state = resize(state, replace(container, fit=memo[wanted]))
-    return state
+        sized = replace(container, fit=sizing.fit(wanted, state.settings, memo))
+        if sized.instance is None:
+            alone.append(sized)
+        else:
+            state = resize(state, sized)
+    return put_containers(state, alone)
 

@@ -31,7 +31,7 @@ from dispatcher.core.messages import (
     UnlockContainer,
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
-from dispatcher.core.transitions.changes import bind, put_container, release, resize
+from dispatcher.core.transitions.changes import bind, put_container, put_containers, release, resize
 from dispatcher.core.values import replace
 
 LOCK_WINDOW = 16  # locks in flight at most
@@ -52,7 +52,7 @@ def growing(first_s: float, longest_s: float, strikes: int) -> float:
 def _fresh(record: ContainerRecord, began_s: float, now: float) -> Container:
     return Container(
         uuid=record.uuid, state=record.state, priority=record.priority, created_at=record.created_at, first_seen_s=now,
-        observed_s=began_s, read_due=record.requirements is None,
+        runnable_since_s=now, observed_s=began_s, read_due=record.requirements is None,
     )  # fmt: skip
 
 
@@ -74,11 +74,13 @@ def _runnable_since(container: Container, now: float) -> float | None:
 def _take_state(container: Container, record: ContainerRecord, token_uuid: str) -> Container:
     """The state part of a record. Back in Queued, an earlier attempt is history."""
     ours = record.state in _HOLDING and record.locked_by_uuid == token_uuid
-    container = replace(container, state=record.state, ours=ours)
-    if record.lock_count is not None:
+    if container.state is not record.state or container.ours != ours:
+        container = replace(container, state=record.state, ours=ours)
+    if record.lock_count is not None and container.lock_count != record.lock_count:
         container = replace(container, lock_count=record.lock_count)
     if record.state is ContainerState.QUEUED:
-        container = replace(container, locked_term=0)
+        if container.locked_term:
+            container = replace(container, locked_term=0)
         if container.exited_s is not None and container.observed_s > container.exited_s:
             container = replace(container, exited_s=None, exit_note="", lost="")
     return container
@@ -87,16 +89,13 @@ def _take_state(container: Container, record: ContainerRecord, token_uuid: str) 
 def _take_requirements(state: State, container: Container, wanted: Requirements, memo: dict[Requirements, Fit]) -> Container:
     if container.requirements == wanted and container.fit is not None:
         return container
-    if wanted not in memo:
-        memo[wanted] = sizing.fit(wanted, state.settings)
-    return replace(container, requirements=wanted, fit=memo[wanted])
+    return replace(container, requirements=wanted, fit=sizing.fit(wanted, state.settings, memo))
 
 
 def _observe_record(
-    state: State, record: ContainerRecord, began_s: float, now: float, memo: dict[Requirements, Fit]
+    state: State, held: Container | None, record: ContainerRecord, began_s: float, now: float, memo: dict[Requirements, Fit]
 ) -> Container | None:
     """The container after this record, or None when it does not concern us."""
-    held = state.containers.get(record.uuid)
     if held is None:
         if not _wanted(state, record):
             return None
@@ -110,7 +109,8 @@ def _observe_record(
         container = _take_state(container, record, state.queue.token_uuid)
     if record.requirements is not None:
         container = _take_requirements(state, container, record.requirements, memo)
-    return replace(container, runnable_since_s=_runnable_since(container, now))
+    since_s = _runnable_since(container, now)
+    return container if since_s == container.runnable_since_s else replace(container, runnable_since_s=since_s)
 
 
 def _seat(state: State, container: Container) -> State:
@@ -135,12 +135,26 @@ def _look_for_exit(state: State, container: Container) -> State:
 
 
 def _observe_records(state: State, records: Iterable[ContainerRecord], began_s: float, now: float) -> State:
-    memo: dict[Requirements, Fit] = {}
+    """Each record by itself; containers that nothing else hangs on are put down together, since that costs far less."""
+    memo = sizing.memo(state.settings)
+    alone: dict[str, Container] = {}
     for record in records:
-        container = _observe_record(state, record, began_s, now, memo)
-        if container is not None and container is not state.containers.get(record.uuid):
+        held = alone.pop(record.uuid, None) or state.containers.get(record.uuid)
+        container = _observe_record(state, held, record, began_s, now, memo)
+        if container is None or container is state.containers.get(record.uuid):
+            continue
+        if _stands_alone(state, held, container):
+            alone[container.uuid] = container
+        else:
             state = _seat(state, container)
-    return state
+    return put_containers(state, alone.values())
+
+
+def _stands_alone(state: State, held: Container | None, container: Container) -> bool:
+    """Whether a container as it is now concerns no instance, or its instance not in what changed."""
+    if container.instance is None:
+        return container.uuid not in state.strays
+    return held is not None and held.fit is container.fit and held.state is container.state
 
 
 def identified(state: State, event: QueueIdentified, now: float) -> State:
@@ -163,13 +177,14 @@ def polled(state: State, event: QueuePolled, now: float) -> State:
 
 def absent(state: State, event: ContainersAbsent, now: float) -> State:
     """A container that is missing from a poll is asked for by uuid: only the empty answer to that drops it."""
-    for uuid in event.uuids:
-        container = state.containers.get(uuid)
-        if container is None or container.writing is not None or container.state.final:
-            continue
-        if max(container.observed_s, container.state_changed_s) < event.began_s:
-            state = put_container(state, replace(container, read_due=True))
-    return state
+    held = [c for uuid in event.uuids if (c := state.containers.get(uuid)) is not None]
+    return put_containers(state, [replace(c, read_due=True) for c in held if _may_be_gone(c, event.began_s)])
+
+
+def _may_be_gone(container: Container, began_s: float) -> bool:
+    if container.writing is not None or container.state.final:
+        return False
+    return max(container.observed_s, container.state_changed_s) < began_s
 
 
 def poll_failed(state: State, event: QueuePollFailed, now: float) -> State:
@@ -183,10 +198,8 @@ def hinted(state: State, event: QueueHinted, now: float) -> State:
 
 
 def read(state: State, event: ContainersRead, now: float) -> State:
-    for uuid in event.asked:
-        container = state.containers.get(uuid)
-        if container is not None:
-            state = put_container(state, replace(container, reading=False, read_due=False, read_failures=0))
+    asked = [c for uuid in event.asked if (c := state.containers.get(uuid)) is not None]
+    state = put_containers(state, [replace(c, reading=False, read_due=False, read_failures=0) for c in asked])
     state = _observe_records(state, event.records, event.began_s, now)
     found = {record.uuid for record in event.records} | set(event.rejected)
     for uuid in event.asked:
@@ -227,13 +240,15 @@ def _absent(state: State, uuid: str, began_s: float) -> State:
 
 
 def read_failed(state: State, event: ContainersReadFailed, now: float) -> State:
-    for uuid in event.asked:
-        container = state.containers.get(uuid)
-        if container is not None:
-            failures = container.read_failures + 1
-            later = now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)
-            state = put_container(state, replace(container, reading=False, read_failures=failures, ask_after_s=later))
+    held = [c for uuid in event.asked if (c := state.containers.get(uuid)) is not None]
+    state = put_containers(state, [_read_later(container, now) for container in held])
     return replace(state, queue=replace(state.queue, error=event.failure.text))
+
+
+def _read_later(container: Container, now: float) -> Container:
+    failures = container.read_failures + 1
+    later = now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)
+    return replace(container, reading=False, read_failures=failures, ask_after_s=later)
 
 
 # ------------------------------------------------------------------------------------------------------------------ writes
@@ -311,11 +326,8 @@ def begin_poll(state: State, action: PollQueue, now: float) -> State:
 
 
 def begin_read(state: State, action: ReadContainers, now: float) -> State:
-    for uuid in action.uuids:
-        container = state.containers.get(uuid)
-        if container is not None:
-            state = put_container(state, replace(container, reading=True))
-    return state
+    held = [c for uuid in action.uuids if (c := state.containers.get(uuid)) is not None]
+    return put_containers(state, [replace(container, reading=True) for container in held])
 
 
 def _begin_write(state: State, uuid: str, write: QueueWrite, now: float) -> State:
