@@ -82,7 +82,7 @@ def _judge(state: State, instance: Instance, now: float) -> tuple[DestroyCause, 
     if instance.idle_behavior is IdleBehavior.HOLD:
         return None
     # 2. The cloud accepted the create and failed later.
-    if instance.failure:
+    if instance.failure and instance.phase in (Phase.CREATING, Phase.BOOTING):
         return DestroyCause.CREATE_FAILED, instance.failure
     # 3. It never came up.
     if _boot_timed_out(state, instance, now):
@@ -102,8 +102,8 @@ def _judge_empty(state: State, instance: Instance, now: float) -> tuple[DestroyC
         return None
     if instance.idle_behavior is IdleBehavior.DRAIN:
         return DestroyCause.DRAINED, f"drained by an operator: {instance.operator.reason or 'no reason given'}"
-    if instance.condemned:
-        return DestroyCause.DRAINED, instance.condemned
+    if instance.condemned or instance.failure:
+        return DestroyCause.DRAINED, instance.condemned or instance.failure
     if instance.phase is Phase.READY and now >= instance.busy_s + state.settings.timeout_idle_s:
         return DestroyCause.IDLE, f"idle for {state.settings.timeout_idle_s:.0f} s"
     return None

@@ -313,7 +313,7 @@ class _Pass:
         if self.draw is not None:
             name, secret = self.draw()
             if not self.act(CreateInstance(name=name, instance_type=type_name, secret=secret)):
-                shape.refused = "the cloud has not been listed yet"
+                shape.refused = "the cloud has not been listed twice yet"
                 return None
         self.creates_left -= 1
         self.limit_left -= 1

@@ -21,6 +21,7 @@ Due = Callable[[State, float], float]
 
 HEARTBEAT_S = 5.0  # a loop looks at least this often, so that its silence means that it hangs
 REST_S = 0.005
+BORED_S = 0.1
 AFTER_BUG_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -49,48 +50,52 @@ class Loop:
         self.last_turn_s = 0.0
 
     def turn(self) -> int:
-        """One round of every planner; how many actions were begun."""
+        """One round of every planner; how many actions were begun. A planner with a bug stops none that come after it."""
         self.beat_s = self._clock.monotonic()
         self.turns += 1
         begun = 0
         for planner in self.spec.planners:
-            seen = self._store.snapshot()
-            begun += self.finish(seen, planner(seen, self._clock.monotonic()))
-        self.last_turn_s = self._clock.monotonic() - self.beat_s
-        return begun
-
-    def finish(self, seen: State, actions: Sequence[Action]) -> int:
-        """Commit a plan and hand on what was accepted."""
-        if not actions:
-            return 0
-        accepted = self._store.commit(actions, seen)
-        term = self._store.snapshot().leadership.term
-        for action in accepted:
-            if not isinstance(action, WITHOUT_EFFECT):
-                self._dispatch(action, term)
-        return len(accepted)
-
-    def due_s(self) -> float:
-        """When the clock alone wakes it, never later than the next heartbeat."""
-        now = self._clock.monotonic()
-        return min(self.spec.due(self._store.snapshot(), now), now + HEARTBEAT_S)
-
-    def run(self, stop: threading.Event) -> None:
-        """The body of the thread. A planner's exception is logged, counted and survived."""
-        while not stop.is_set():
-            counts = self._store.counts(self.spec.topics)
-            began = self._clock.monotonic()
-            rest_s = REST_S
             try:
-                self.turn()
-                rest_s = max(REST_S, 2 * (self._clock.monotonic() - began))
-                due_s = self.due_s()
+                seen = self._store.snapshot()
+                begun += self.finish(seen, planner(seen, self._clock.monotonic()))
             except PlannerBug:
                 raise
             except Exception as bug:  # noqa: BLE001 - a loop that dies takes the service with it
                 self._survive(bug)
-                rest_s, due_s = AFTER_BUG_S, self._clock.monotonic() + AFTER_BUG_S
-            stop.wait(rest_s)
+        self.last_turn_s = self._clock.monotonic() - self.beat_s
+        return begun
+
+    def finish(self, seen: State, actions: Sequence[Action]) -> int:
+        """Commit a plan and hand on what was accepted, to be performed in the term in which it was planned or not at all."""
+        if not actions:
+            return 0
+        accepted = self._store.commit(actions, seen)
+        for action in accepted:
+            if not isinstance(action, WITHOUT_EFFECT):
+                self._dispatch(action, seen.leadership.term)
+        return len(accepted)
+
+    def due_s(self, begun: int) -> float:
+        """When the clock alone wakes it, never later than the next heartbeat. Who just looked, found something due and could
+        begin nothing, or does not lead, has no reason to look again at once."""
+        now, state = self._clock.monotonic(), self._store.snapshot()
+        if not state.leadership.leading:
+            return now + HEARTBEAT_S
+        due_s = min(self.spec.due(state, now), now + HEARTBEAT_S)
+        return due_s if begun or due_s > now else now + BORED_S
+
+    def run(self, stop: threading.Event) -> None:
+        """The body of the thread. It rests after each turn, longer after a long one, so that it never starves the others."""
+        while not stop.is_set():
+            counts = self._store.counts(self.spec.topics)
+            began = self._clock.monotonic()
+            bugs, due_s = self.bugs, began
+            begun = self.turn()
+            try:
+                due_s = self.due_s(begun)
+            except Exception as bug:  # noqa: BLE001 - as above
+                self._survive(bug)
+            stop.wait(max(REST_S if self.bugs == bugs else AFTER_BUG_S, 2 * (self._clock.monotonic() - began)))
             self._store.wait(self.spec.topics, counts, due_s - self._clock.monotonic())
 
     def _survive(self, bug: Exception) -> None:

@@ -106,6 +106,11 @@ class FakeInstances:
             return StartReport(outcome=StartOutcome.UNKNOWN, error=str(error))
         return StartReport(outcome=StartOutcome.STARTED)
 
+    def detaches_for_s(self, name: str, uuid: str) -> float:
+        """How long until a runner that was just started is listed: its start command returns no sooner."""
+        found = [i.processes[uuid] for i in self.cloud.instances.values() if i.name == name and uuid in i.processes]
+        return max((process.listed_s - self.cloud.now() for process in found), default=0.0)
+
     def _count_fate(self, process: StubProcess) -> None:
         fates = {
             "runner crashes": process.crash_s < math.inf,

@@ -138,11 +138,10 @@ class Dispatcher:
         def finish() -> None:
             if not self.alive:
                 return
-            for actions in plans:
-                loop.finish(seen, actions)
+            begun = sum(loop.finish(seen, actions) for actions in plans)
             self.busy.discard(name)
             self._due_s = None
-            self.wakes[name] = max(now + 0.005, loop.due_s())
+            self.wakes[name] = max(now + 0.005, loop.due_s(begun))
 
         if any(plans):
             self.world.later(self.world.draw(self.world.delays.commit), finish)
@@ -287,7 +286,7 @@ class World:
             if isinstance(event, messages.Probed) and not event.report.reached:
                 return delay + self.delays.hung_answer_s * self.chance.random()
             if isinstance(event, messages.StartEnded) and event.outcome is messages.StartOutcome.STARTED:
-                return delay + self.stub.knobs.detach_s
+                return delay + self.instances.detaches_for_s(event.name, event.uuid)
         return delay
 
     # -- who is there

@@ -95,6 +95,8 @@ def _lock(state: State, action: LockContainer, now: float) -> Reason:
     container = _writable(state, action.uuid)
     if isinstance(container, str):
         return container
+    if container.read_due or container.reading:
+        return "its record has to be read first"
     if container.state is not ContainerState.QUEUED:
         return f"it is {container.state.value}"
     if container.instance is not None:
@@ -111,6 +113,8 @@ def _unlock(state: State, action: UnlockContainer, now: float) -> Reason:
     container = _writable(state, action.uuid)
     if isinstance(container, str):
         return container
+    if container.read_due or container.reading:
+        return "its record has to be read first"
     if container.state is not ContainerState.LOCKED or not container.ours:
         return f"it is not Locked by us but {container.state.value}"
     if container.instance is not None and container.uuid in state.instances[container.instance].processes:
@@ -122,6 +126,8 @@ def _cancel(state: State, action: CancelContainer, now: float) -> Reason:
     container = _writable(state, action.uuid)
     if isinstance(container, str):
         return container
+    if container.read_due or container.reading:
+        return "its record has to be read first"
     if container.state.final:
         return f"it is {container.state.value}"
     return "too soon after a failure" if now < container.ask_after_s else None
@@ -176,8 +182,8 @@ def _create(state: State, action: CreateInstance, now: float) -> Reason:
         return "MaxInstances is reached"
     if action.instance_type not in state.settings.instance_types:
         return "there is no such instance type"
-    if state.cloud.listed_s < state.leadership.since_s:
-        return "the cloud has not been listed yet"
+    if state.cloud.confirmed_s < state.leadership.since_s:  # a single list may lie, or be older than the last create
+        return "the cloud has not been listed twice yet"
     held = pacing.holdoff(state, "create", action.instance_type, now)
     if held is not None:
         return f"{held.kind.value}: {held.reason}"
@@ -219,14 +225,14 @@ def never_answered(state: State, instance: Instance) -> bool:
 
 def _evidence(state: State, instance: Instance, cause: DestroyCause) -> Reason:
     """Nothing may run there, but for the four exceptions."""
-    if cause in (DestroyCause.OPERATOR, DestroyCause.UNRESPONSIVE, DestroyCause.UNKILLABLE, DestroyCause.CREATE_FAILED):
+    if cause in (DestroyCause.OPERATOR, DestroyCause.UNRESPONSIVE, DestroyCause.UNKILLABLE):
         return None
     if instance.processes:
         return "processes run there"
     if cause is DestroyCause.BOOT_TIMEOUT and (instance.phase is Phase.BOOTING or never_answered(state, instance)):
         return None
-    if instance.phase is Phase.BOOTING and instance.start_changed_s < instance.appeared_s:
-        return None if cause in (DestroyCause.DRAINED, DestroyCause.MAKE_ROOM) else "it boots"
+    if instance.phase in (Phase.CREATING, Phase.BOOTING):  # it never came up, so that nothing was ever started there
+        return "it boots" if cause is DestroyCause.IDLE else None
     return None if proved_empty(state, instance) else "it is not proved that nothing runs there"
 
 
