@@ -115,6 +115,13 @@ class Lock:
         self._file.write(str(os.getpid()))
         self._file.flush()
 
+    def take_again(self) -> None:
+        """After a release. Raises InUse also when somebody else had it meanwhile and let it go."""
+        last = self._holder()
+        if last != os.getpid():
+            raise InUse(self._folder.path, last)
+        self.take()
+
     def release(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 

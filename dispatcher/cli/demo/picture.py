@@ -50,7 +50,11 @@ class Job:
     name: str
     tries: tuple[Container, ...]
     ended: bool = False
-    wanted: bool = True
+    priority: int = 1
+
+    @property
+    def wanted(self) -> bool:
+        return self.priority > 0
 
     @property
     def now(self) -> Container:

@@ -19,6 +19,7 @@ STATE_COLOURS = {"running": GREEN, "idle": CYAN, "booting": YELLOW, "shutdown": 
 UP, CLEAR_LINE, CLEAR_BELOW, CLEAR_ALL = "\x1b[{}A", "\x1b[K", "\x1b[J", "\x1b[2J\x1b[H"
 MOST_WAITING = 4
 BAR_WIDTH = 24
+CALM_INSTANCES = 4  # so many lines are kept for instances, so that the view does not jump
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,9 @@ def _instances(sight: Sight) -> Iterable[Line]:
         work = ", ".join(_at_work(job, sight.now_s) for job in jobs)
         yield line(f"  {instance.name:<14} ", Span(f"{instance.state:<9}", STATE_COLOURS.get(instance.state, "")), f" {work}")
     if not sight.picture.instances:
-        yield line(Span("  no instance" if sight.picture.dispatcher_answers else "  the dispatcher does not answer", DIM))
+        yield line(Span("  no instance" if sight.picture.dispatcher_answers else "  no word from the dispatcher yet", DIM))
+    for _ in range(max(1, len(sight.picture.instances)), CALM_INSTANCES):
+        yield line("")
 
 
 def _at_work(job: Job, now_s: float) -> str:
@@ -157,7 +160,7 @@ def _at_work(job: Job, now_s: float) -> str:
 def _waiting(picture: Picture) -> Iterable[Line]:
     waiting = [job for job in picture.jobs if not job.ended and job.now.state in ("Queued", "Locked")]
     placed = {uuid for instance in picture.instances for uuid in instance.runs}
-    waiting = [job for job in waiting if job.now.uuid not in placed]
+    waiting = sorted((job for job in waiting if job.now.uuid not in placed), key=lambda job: -job.priority)
     if waiting:
         yield line("")
     for job in waiting[:MOST_WAITING]:

@@ -58,7 +58,8 @@ def interruptible() -> None:
         raise Interrupted(number)
 
     for number in ENDING_SIGNALS:
-        signal.signal(number, raise_it)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, raise_it)
 
 
 def undisturbed() -> None:
@@ -78,9 +79,10 @@ class Demo:
         self._restarts = 0
         self._restart_at_s: float | None = None
         self._began_s = time.monotonic()
+        self._find: Find = lambda queue: []
+        self._watch: Watch | None = None
         self._queue: QueueClient
         self._config: Config
-        self._watch: Watch
 
     def run(self) -> int:
         """The exit status. Nothing of ours is left when it returns, unless another demo has taken over."""
@@ -117,16 +119,11 @@ class Demo:
         self._screen.say(f"{'Going on with' if known else 'Setting up'} the demo in {self._folder.path}")
         if known is None and not self._services.find(DISPATCHER):
             self._put_logs_aside()
-        ready = self._services.ensure_queue()
-        self._config = self._services.ensure_dispatcher(ready)
-        self._queue = embedded_queue(self._folder.queue, "admin")
         run = known or workload.new_run(self._folder, self._options.pieces)
+        self._find = lambda queue: workload.requests_of(run, queue)
+        self._connect()
         self._ask_for(run)
-        self._watch = self._watching(lambda queue: workload.requests_of(run, queue))
         return run
-
-    def _watching(self, find: Find) -> Watch:
-        return Watch(self._folder, self._config, self._queue, find, with_statuses=self._screen.live)
 
     def _put_logs_aside(self) -> None:
         for part in (QUEUE, DISPATCHER):
@@ -168,8 +165,7 @@ class Demo:
     def _tick(self) -> Picture:
         """Look after the services, look at everything, show it."""
         trouble = self._care()
-        before = self._watch.picture
-        picture = self._watch.look()
+        before, picture = self._look()
         for text in news(before, picture):
             self._note(text)
         elapsed_s = time.monotonic() - self._began_s
@@ -188,6 +184,11 @@ class Demo:
         )
         return picture
 
+    def _look(self) -> tuple[Picture, Picture]:
+        """What was seen the last time, and now."""
+        assert self._watch is not None
+        return self._watch.picture, self._watch.look()
+
     def _note(self, text: str) -> None:
         told = f"{time.monotonic() - self._began_s:5.1f} s  {text}"
         self._notes.append(told)
@@ -197,14 +198,21 @@ class Demo:
     def _care(self) -> str:
         """Start again what somebody killed. What is amiss right now, or nothing. Raises DidNotStart, TakenOver."""
         self._reaper.reap()
+        if not self._services.is_alive(DISPATCHER):
+            return self._without_dispatcher()
         if not self._services.is_alive(QUEUE):
             self._count_restart(QUEUE)
             self._note(f"the queue {self._services.how_it_ended(QUEUE)} and is started again")
-            ready = self._services.ensure_queue()
-            self._config = self._services.ensure_dispatcher(ready)
-        if self._services.is_alive(DISPATCHER):
-            return ""
-        return self._without_dispatcher()
+            self._connect()
+        return ""
+
+    def _connect(self) -> None:
+        """Both services are up when this returns. A queue that had to move to another port is found there."""
+        self._config = self._services.ensure_dispatcher(self._services.ensure_queue())
+        self._queue = embedded_queue(self._folder.queue, "admin")
+        seen = self._watch.picture if self._watch is not None else Picture()
+        self._watch = Watch(self._folder, self._config, self._queue, self._find, with_statuses=self._screen.live)
+        self._watch.picture = seen
 
     def _without_dispatcher(self) -> str:
         """What runs on instances runs on meanwhile; whoever calls `make run` now goes on instead of us."""
@@ -217,11 +225,11 @@ class Demo:
         if time.monotonic() < self._restart_at_s:
             return f"the dispatcher {how}"
         try:
-            self._lock.take()
+            self._lock.take_again()
         except InUse as other:
             raise TakenOver(f"another demo goes on with it (process {other.pid})") from other
         self._restart_at_s = None
-        self._config = self._services.ensure_dispatcher(self._services.ensure_queue())
+        self._connect()
         self._note("the dispatcher is started again")
         return ""
 
@@ -235,7 +243,7 @@ class Demo:
     def _tell_end(self, run: workload.Run) -> list[str]:
         """The table, and what is wrong. Waits for the last instances first."""
         left = self._wait_for_instances()
-        picture = self._watch.look()
+        _, picture = self._look()
         width, _ = self._screen.size()
         self._screen.clear()
         self._screen.say()
@@ -274,11 +282,12 @@ class Demo:
         ):
             self._screen.say(text)
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._watch = self._watching(lambda queue: queue.requests([["created_at", ">=", since]]))
+        self._find = lambda queue: queue.requests([["created_at", ">=", since]])
+        self._watch = None
+        self._connect()
         while True:
             self._care()
-            before = self._watch.picture
-            for text in news(before, self._watch.look()):
+            for text in news(*self._look()):
                 self._screen.say(f"{time.strftime('%H:%M:%S')}  {text}", DIM)
             time.sleep(TICK_S)
 

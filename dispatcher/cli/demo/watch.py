@@ -80,7 +80,7 @@ class Watch:
             name=name_of(request) or str(request.get("name") or request["uuid"][-15:]),
             tries=(first, *tries[1:]),
             ended=request["state"] == "Final",
-            wanted=bool(request["priority"]),
+            priority=int(request["priority"] or 0),
         )
 
     def _container(self, record: Record, waits: dict[str, str]) -> Container:
