@@ -14,9 +14,11 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import tenacity
+
+from dispatcher.edge.claim import Claim, ClaimError
 
 PROVE_EVERY_S = 2.0
 RECONNECT_AT_MOST_S = 5.0
@@ -26,27 +28,9 @@ POSTGRES_QUIET_MARGIN_S = 10.0
 NOBODY = "not known yet"
 US = "this process"
 
+__all__ = ["Claim", "ClaimError", "FileLeader", "Leader", "PostgresLeader"]
+
 _log = logging.getLogger(__name__)
-
-
-class ClaimError(Exception):
-    """The claim cannot be taken or proved. The text says why, and what to do when somebody has to do something."""
-
-
-class Claim(Protocol):
-    """One attempt to lead: a database session, an open lock file. Every method raises ClaimError."""
-
-    def acquire(self) -> bool:
-        """Try once, without waiting."""
-
-    def prove(self) -> None:
-        """Raise unless it is still ours."""
-
-    def holder(self) -> str:
-        """Who has it instead."""
-
-    def close(self) -> None:
-        """Let go. Raises nothing."""
 
 
 class Leader:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import ExecStatus
 
-from dispatcher.edge.leader import ClaimError
+from dispatcher.edge.claim import ClaimError
 
 LOCK_KEY = 10005
 CONNECT_TIMEOUT_S = 5
