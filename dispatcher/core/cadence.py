@@ -44,13 +44,9 @@ def poll_due_s(state: State, now: float) -> float:
 
 def reads_due(state: State, now: float) -> tuple[list[str], float]:
     """Whose record has to be asked for now, and when the next one is due. Processes without a container come first."""
-    due, later_s = [], math.inf
-    for container in state.containers.all():
-        if container.read_due and not container.reading and container.writing is None:
-            if container.ask_after_s <= now:
-                due.append(container)
-            else:
-                later_s = min(later_s, container.ask_after_s)
+    wanted = [c for c in state.containers.all() if c.read_due and not c.reading and c.writing is None]
+    due = [c for c in wanted if c.ask_after_s <= now]
+    later_s = min((c.ask_after_s for c in wanted if c.ask_after_s > now), default=math.inf)
     due.sort(key=_urgency)
     return [*_unknown_strays(state), *(container.uuid for container in due)], later_s
 

@@ -6,9 +6,10 @@ map. Order depends on keys and history alone, never on the process, so that a si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
+R = TypeVar("R")
 V = TypeVar("V")
 
 # (rows up to this many keys, buckets in the row): primes, over which the last letters of uuids and serial numbers spread evenly
@@ -29,19 +30,20 @@ def _hash(key: str) -> int:
 class Map(Mapping[str, V]):
     """An immutable mapping from text to values."""
 
-    __slots__ = ("_all", "_count", "_row")
+    __slots__ = ("_all", "_count", "_made", "_row")
 
     def __init__(self, items: Iterable[tuple[str, V]] = ()) -> None:
         self._row: tuple[dict[str, V], ...] = ({},)
         self._count = 0
         self._all: list[V] | None = None
+        self._made: dict[Any, Any] = {}
         made = self.update(items)
         self._row, self._count = made._row, made._count
 
     @classmethod
     def _make(cls, row: tuple[dict[str, V], ...], count: int) -> Map[V]:
         made = cls.__new__(cls)
-        made._row, made._count, made._all = row, count, None
+        made._row, made._count, made._all, made._made = row, count, None, {}
         return made if count <= _MOST_IN[len(row)] else made._widened()
 
     def _widened(self) -> Map[V]:
@@ -75,6 +77,14 @@ class Map(Mapping[str, V]):
         if self._all is None:
             self._all = [value for bucket in self._row for value in bucket.values()]
         return self._all
+
+    def once(self, make: Callable[..., R], *arguments: object) -> R:
+        """What a pure function makes of all values and the arguments: made once for each map as well."""
+        known = (make, *arguments)
+        if known not in self._made:
+            self._made[known] = make(self.all(), *arguments)
+        made: R = self._made[known]
+        return made
 
     def set(self, key: str, value: V) -> Map[V]:
         """This map with ``key`` holding ``value``; the same map when it does already."""

@@ -32,15 +32,13 @@ def plan(state: State, now: float) -> list[Action]:
 
 
 def _containers(state: State, now: float) -> Iterator[Action]:
+    waiting = ContainerState.QUEUED
     for container in state.containers.all():
-        if container.writing is not None:
-            continue
         # The common case first: a container that waits in the queue, or runs where it should, needs nothing here.
-        if container.state is ContainerState.QUEUED and container.priority > 0 and container.exited_s is None:
-            if container.fit is not None and container.fit.problem:
+        if container.state is waiting and container.priority > 0 and container.exited_s is None:
+            if container.fit is not None and container.fit.problem and container.writing is None:
                 yield CancelContainer(uuid=container.uuid, error=container.fit.problem)
-            continue
-        if _process(state, container) is None and container.uuid not in state.strays:
+        elif container.writing is None and _process(state, container) is None and container.uuid not in state.strays:
             action = _judge(state, container, now)
             if action is not None:
                 yield action

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
 
 from dispatcher.core import pacing, sizing
 from dispatcher.core.messages import (
@@ -127,7 +129,7 @@ def instance_limit(state: State) -> tuple[float, str]:
 def _slot(state: State, instance: Instance, now: float) -> _Slot | None:
     if accepts_work(state, instance, now) is not None:
         return None
-    left = room(state, instance)
+    left = None if _full(state, instance) else room(state, instance)
     if left is None or left.vcpus < 1:
         return None
     offer = state.settings.instance_types[instance.type]
@@ -142,28 +144,34 @@ def _slot(state: State, instance: Instance, now: float) -> _Slot | None:
     )  # fmt: skip
 
 
-def _waiting(state: State) -> list[Container]:
-    """Containers that may need something from this pass, in the order in which they are served: those that have a place,
-    then Locked before Queued, then by priority, then who was here first."""
+def _full(state: State, instance: Instance) -> bool:
+    """The usual case, seen at once: every vcpu is taken."""
+    offer = state.instance_type(instance.type)
+    return offer is not None and sum(need.vcpus for need in instance.bound.values() if need is not None) >= offer.vcpus
+
+
+def _waiting(state: State) -> tuple[list[Container], list[Container], list[Container]]:
+    """Containers that may need something from this pass: those that have a place, those Locked without one, and the Queued.
+    They are served in this order."""
+    queued, locked = ContainerState.QUEUED, ContainerState.LOCKED
     found = [
         c
         for c in state.containers.all()
-        if c.priority > 0
-        and c.writing is None
-        and (c.state is ContainerState.QUEUED or (c.state is ContainerState.LOCKED and c.ours))
+        if c.priority > 0 and c.writing is None and (c.state is queued or (c.state is locked and c.ours))
     ]
-    found.sort(key=_turn)
-    return found
-
-
-def _turn(container: Container) -> tuple[bool, bool, int, float, str]:
     return (
-        container.instance is None,
-        container.state is ContainerState.QUEUED,
-        -container.priority,
-        container.first_seen_s,
-        container.uuid,
+        [c for c in found if c.instance is not None],
+        [c for c in found if c.instance is None and c.state is locked],
+        [c for c in found if c.instance is None and c.state is queued],
     )
+
+
+def _in_turn(containers: list[Container]) -> list[Container]:
+    """By priority, then who was here first. Three stable sorts, the last one counts most: faster than one with three keys."""
+    containers.sort(key=attrgetter("uuid"))
+    containers.sort(key=attrgetter("first_seen_s"))
+    containers.sort(key=attrgetter("priority"), reverse=True)
+    return containers
 
 
 class _Pass:
@@ -180,14 +188,16 @@ class _Pass:
         self.locks_left = self._locks_left()
         self.limit_left, self.limit_name = instance_limit(state)
         self.creates_left = min(creates_left(state), pacing.tokens(state, "create", now))
-        self.supervisors_left = self._supervisors_left()
         self.unplaced = 0
+        if not self.slots and self.limit_left < 1:  # nobody finds a place: whoever has none need not be looked at
+            self.decision.over_limit = self.limit_name
 
     def _locks_left(self) -> int:
         queue = self.state.queue
         return queue.lock_window - queue.locks_in_flight if self.now >= queue.locks_held_until_s else 0
 
-    def _supervisors_left(self) -> float:
+    @cached_property
+    def supervisors_left(self) -> float:
         most = supervisor_limit(self.state)
         if most is None:
             return math.inf
@@ -202,6 +212,17 @@ class _Pass:
 
     def wait(self, container: Container, why: str) -> None:
         self.decision.waits[container.uuid] = why
+
+    def hopeless(self) -> bool:
+        """Whether no place can be had any more, and enough are waiting for all that may be freed."""
+        return bool(self.decision.over_limit) and self.unplaced >= len(self.slots)
+
+    def serve_all(self, group: list[Container], *, everyone: bool) -> None:
+        """One after another, as long as there is hope."""
+        for container in _in_turn(group):
+            if not everyone and self.hopeless():
+                return
+            self.serve(container)
 
     # -- one container
 
@@ -240,7 +261,8 @@ class _Pass:
             self.wait(container, shape.refused or self.decision.over_limit)
             return
         slot.put(shape.fit.need)
-        self.supervisors_left -= _supervises(container)
+        if _supervises(container):
+            self.supervisors_left -= 1
         self._use(container, slot)
 
     def _use(self, container: Container, slot: _Slot) -> None:
@@ -359,10 +381,12 @@ def _supervises(container: Container) -> bool:
 def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool = False) -> Decision:
     """One pass. Without ``draw`` nothing is asked for, as for an explanation; ``everyone``: a reason for each that waits."""
     turn = _Pass(state, now, draw)
-    for container in _waiting(state):
-        if turn.decision.over_limit and not everyone and container.instance is None and turn.unplaced >= len(turn.slots):
-            break
+    placed, *unplaced = _waiting(state)
+    for container in sorted(_in_turn(placed), key=lambda c: c.state is ContainerState.QUEUED):
         turn.serve(container)
+    for group in unplaced:
+        if everyone or not turn.hopeless():  # asked before anybody is sorted, which is most of the work
+            turn.serve_all(group, everyone=everyone)
     turn.make_room()
     return turn.decision
 

@@ -62,7 +62,7 @@ class House:
         return self.clock.now_s
 
 
-def settings(max_instances: int) -> Settings:
+def settings(max_instances: int, containers_per_instance: int = 0) -> Settings:
     offers = [
         InstanceType(
             name=f"{family}{size}", provider_type=f"{family}{size}", vcpus=size, ram_bytes=size * 4 * GIB,
@@ -73,7 +73,7 @@ def settings(max_instances: int) -> Settings:
     ]  # fmt: skip
     return Settings(
         instance_types={offer.name: offer for offer in offers}, max_instances=max_instances, instance_set_id="bench",
-        probe_interval_s=10.0,
+        maximum_price_factor=100.0, max_running_containers_per_instance=containers_per_instance, supervisor_fraction=0.5,
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def running_of(count: int) -> list[ContainerRecord]:
     """One running container for each instance of a fleet, as large as the instance."""
     return [
         ContainerRecord(
-            uuid=uuid_of(-1 - number), state=ContainerState.RUNNING, priority=500 << 50, locked_by_uuid=TOKEN,
+            uuid=uuid_of(1_000_000 + number), state=ContainerState.RUNNING, priority=500 << 50, locked_by_uuid=TOKEN,
             requirements=Requirements(vcpus=SIZES[number % len(SIZES)], ram_bytes=GIB // 4),
         )
         for number in range(count)
@@ -148,9 +148,9 @@ def read_events(records: Sequence[ContainerRecord], began_s: float) -> list[m.Co
 # ------------------------------------------------------------------------------------------------------------------- whole
 
 
-def leading(max_instances: int) -> House:
+def leading(max_instances: int, containers_per_instance: int = 0) -> House:
     """A dispatcher that leads, has polled an empty queue and listed an empty cloud twice."""
-    house = House(State(settings=settings(max_instances)))
+    house = House(State(settings=settings(max_instances, containers_per_instance)))
     house.post(m.LeadershipGained(), m.QueueIdentified(token_uuid=TOKEN))
     for _ in range(2):
         house.post(m.ListEnded(began_s=house.now_s, complete=True), m.QueuePolled(began_s=house.now_s))
@@ -158,8 +158,9 @@ def leading(max_instances: int) -> House:
 
 
 def fleet(count: int, *, busy: bool, max_instances: int) -> House:
-    """So many instances that have booted and answered; when busy, each is full with one container that runs."""
-    house = leading(max_instances)
+    """So many instances that have booted and answered; when busy, each is full with one container that runs, when idle, each
+    may take one."""
+    house = leading(max_instances, 0 if busy else 1)
     running = running_of(count) if busy else []
     house.post(*read_events(running, house.now_s))
     house.post(*(m.InstancesListed(began_s=house.now_s, instances=part) for part in slices(listed(count))))

@@ -5,7 +5,7 @@ Each function returns the reason why not, or None. The limits stand here, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dispatcher.core import pacing
@@ -261,14 +261,21 @@ def _absence(state: State, instance: Instance) -> Reason:
         return None
     if len(misses) < 2 or misses[-1] - misses[0] < state.settings.list_lag_s:
         return "one list without it proves nothing"
-    standing = [i for i in state.instances.all() if i.destroy is None]
-    going = sum(1 for i in standing if len(i.misses) >= 2)
-    if instance.destroy is not None or going <= max(2, len(standing) // 5):
+    if instance.destroy is not None:
+        return None
+    standing, going = state.instances.once(_standing_and_going)
+    if going <= max(2, standing // 5):
         return None
     silent = instance.address is None or (instance.probe_failures > 0 and instance.probed_s > misses[0])
     if len(misses) >= 3 and silent:
         return None
-    return f"{going} of {len(standing)} instances would go at once: a third list and a failing probe have to agree"
+    return f"{going} of {standing} instances would go at once: a third list and a failing probe have to agree"
+
+
+def _standing_and_going(instances: Sequence[Instance]) -> tuple[int, int]:
+    """How many instances nobody destroys, and how many of them two lists have missed."""
+    standing = [i for i in instances if i.destroy is None]
+    return len(standing), sum(1 for i in standing if len(i.misses) >= 2)
 
 
 def _remove(state: State, action: RemoveInstance, now: float) -> Reason:
@@ -319,15 +326,15 @@ def elsewhere(state: State, container: Container, now: float) -> Reason:
         return "a start of an earlier dispatcher may still take effect"
     if state.cloud.confirmed_s < state.leadership.since_s:
         return "the cloud has not been listed twice yet"
-    silent = next((i for i in state.instances.all() if unlisted(state, i) and might_run(i, container)), None)
+    unlisted = state.instances.once(_unlisted, state.leadership.since_s)
+    silent = next((i for i in unlisted if might_run(i, container)), None)
     return f"{silent.name} has not said yet whether it runs it" if silent is not None else None
 
 
-def unlisted(state: State, instance: Instance) -> bool:
-    """Whether this instance has not listed its processes in this term, though it may have some."""
-    if instance.processes_listed_s >= state.leadership.since_s:
-        return False
-    return instance.phase in (Phase.UNKNOWN, Phase.READY, Phase.SHUTDOWN)
+def _unlisted(instances: Sequence[Instance], since_s: float) -> list[Instance]:
+    """The instances that have not listed their processes since then, though they may have some."""
+    found = [i for i in instances if i.processes_listed_s < since_s]
+    return [i for i in found if i.phase in (Phase.UNKNOWN, Phase.READY, Phase.SHUTDOWN)]
 
 
 def _start(state: State, action: StartContainer, now: float) -> Reason:
