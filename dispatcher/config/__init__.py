@@ -19,6 +19,7 @@ from dispatcher.config.model import (
 )
 from dispatcher.config.problems import InForce, Origin, Problem, Severity, Source
 from dispatcher.config.reference import configuration_page
+from dispatcher.config.reload import reloaded
 
 __all__ = [
     "API",
@@ -41,4 +42,5 @@ __all__ = [
     "StatePlaces",
     "configuration_page",
     "load",
+    "reloaded",
 ]

@@ -111,8 +111,8 @@ CLUSTER_KEYS: tuple[Key, ...] = (
     _plans("Containers.ReserveExtraRAM", SIZE, "reserve_extra_ram_bytes", "550MiB", "RAM kept for each container's runner."),
     _unused("Containers.MinRetryPeriod", DURATION, "0s", "Not used by this kind of dispatcher."),
     _start("Containers.RuntimeEngine", TEXT, "runner.engine", "docker", "What the runner starts containers with."),
-    _plans(
-        "Containers.LocalKeepBlobBuffersPerVCPU", COUNT, "local_keep_blob_buffers_per_vcpu", "1",
+    _start(
+        "Containers.LocalKeepBlobBuffersPerVCPU", COUNT, "settings.local_keep_blob_buffers_per_vcpu", "1",
         "Buffers of the storage server beside each container; 0: none is started.",
     ),
     _start(
@@ -140,8 +140,8 @@ CLUSTER_KEYS: tuple[Key, ...] = (
         "PollInterval", PATIENCE, "poll_interval_s", "10s",
         "The longest gap between two polls of the queue. Absent: 1 s while work waits, 10 s while nothing happens.",
     ),
-    _vms(
-        "BootProbeCommand", TEXT, "boot_probe_command", "systemctl is-system-running",
+    _start(
+        "Containers.CloudVMs.BootProbeCommand", TEXT, "settings.boot_probe_command", "systemctl is-system-running",
         "Succeeds on an instance that is ready for work.",
     ),
     _vms("ProbeInterval", PATIENCE, "probe_interval_s", "10s", "The longest gap between two probes of an instance."),
@@ -216,20 +216,20 @@ OWN_KEYS: tuple[Key, ...] = (
     ),
     _own(
         "TimeoutAPIRequest", PATIENCE, "settings.timeout_api_request_s", "1m",
-        "The deadline of one request to the API.", reload=True,
+        "The deadline of one request to the API.",
     ),
     _own(
         "TimeoutCloudCall", PATIENCE, "settings.timeout_cloud_call_s", "2m",
         "The deadline of one call to the cloud; what takes longer has an unknown outcome.", reload=True,
     ),
-    _own("TimeoutSSHConnect", PATIENCE, "settings.timeout_ssh_connect_s", "30s", "The deadline of one SSH login.", reload=True),
+    _own("TimeoutSSHConnect", PATIENCE, "settings.timeout_ssh_connect_s", "30s", "The deadline of one SSH login."),
     _own(
         "TimeoutSSHCommand", PATIENCE, "settings.timeout_ssh_command_s", "30s",
-        "The deadline of one probe or signal on an instance.", reload=True,
+        "The deadline of one probe or signal on an instance.",
     ),
     _own(
         "TimeoutSSHStart", PATIENCE, "settings.timeout_ssh_start_s", "1m",
-        "The deadline of the command that starts a container.", reload=True,
+        "The deadline of the command that starts a container.",
     ),
     _own(
         "APICertificateFile", CERTIFICATES, "api.certificate_file", '""',
