@@ -6,6 +6,7 @@ Everybody else works on a snapshot, which is a reference to an immutable value.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,10 @@ from dispatcher.runtime.topics import TOPICS, touched
 
 Listener = Callable[[State, State, "Event | Action"], None]
 SLICE_S = 0.002  # so much thread time under the lock, then others get their turn
+YIELD_S = 0.0  # a lock that is let go and taken again at once is never theirs: the interpreter has to change threads
+REFUSALS_KEPT = 1_000  # reasons hold names and what clouds say, so there is no end of them
+
+log = logging.getLogger(__name__)
 
 
 class PlannerBug(AssertionError):
@@ -41,6 +46,7 @@ class Store:
         self._stopped = False
         self.refusals: Counter[str] = Counter()
         self.planner_bugs = 0
+        self.last_bug = ""
         self.longest_s = 0.0  # the most thread time that one change took under the lock
 
     def snapshot(self) -> State:
@@ -61,6 +67,8 @@ class Store:
         while waiting:
             with self._changed:
                 self._commit_slice(waiting, accepted, seen)
+            if waiting:
+                time.sleep(YIELD_S)
         return accepted
 
     def _commit_slice(self, waiting: list[Action], accepted: list[Action], seen: State) -> None:
@@ -69,30 +77,48 @@ class Store:
             action = waiting.pop()
             before = self._state
             try:
-                self._replace(transitions.begin(before, action, self._now()), action)
+                after = transitions.begin(before, action, self._now())
             except transitions.Refused as refused:
                 self._refuse(refused, unchanged=before is seen)
+            except Exception as bug:  # noqa: BLE001 - logged there, with its traceback
+                self._survive(action, bug)
             else:
                 accepted.append(action)
+                self._replace(after, action)
         self.longest_s = max(self.longest_s, time.thread_time() - started)
 
     def _refuse(self, refused: transitions.Refused, *, unchanged: bool) -> None:
-        self.refusals[f"{type(refused.action).__name__}: {refused.reason}"[:160]] += 1
+        kind = type(refused.action).__name__
+        text = f"{kind}: {refused.reason}"[:160]
+        if text not in self.refusals and len(self.refusals) >= REFUSALS_KEPT:
+            text = f"{kind}: for other reasons"
+        self.refusals[text] += 1
         if unchanged:
             self.planner_bugs += 1
+            self.last_bug = text
             if self._strict:
                 raise PlannerBug(str(refused))
+
+    def _survive(self, action: Action, bug: Exception) -> None:
+        """What was accepted before it is recorded as on its way: it has to be performed whatever becomes of the others."""
+        if self._strict:
+            raise bug
+        log.error("a bug at the start of %s; the others go on", type(action).__name__, exc_info=bug)
+        self.planner_bugs += 1
+        self.last_bug = f"{type(action).__name__}: {type(bug).__name__}"
 
     def _replace(self, after: State, message: Event | Action) -> None:
         before = self._state
         if after is before:
             return
         self._state = after
-        for topic in touched(before, after, message):
+        topics = tuple(touched(before, after, message))
+        for topic in topics:
             self._counts[topic] += 1
         if self._listener is not None:
             self._listener(before, after, message)
-        self._changed.notify_all()
+        if topics:
+            self._changed.notify_all()
 
     def counts(self, topics: Iterable[str]) -> tuple[int, ...]:
         """How often each topic was touched so far: the argument of ``wait``."""
