@@ -6,6 +6,7 @@ Nothing is decided here. Before each write the term is compared once more: who l
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Target
 
 SLICE = 200
+LOCAL = (m.RemoveInstance,)  # sends nothing to anybody, and has to be done whoever leads
 SECRET_FILE = "/var/run/arvados-instance-secret"  # noqa: S105 - the name of a file, not a secret
 NOT_LEADING = "another dispatcher leads now: nothing was sent"
 
@@ -41,15 +43,15 @@ class Ports:
 
 @dataclass(slots=True)
 class Tally:
-    """What was done and how it ended, for metrics: kind of act → (count, failures, seconds)."""
+    """What was done and how it ended, for metrics: kind of act → (count, failures, seconds). Many threads add."""
 
-    counts: dict[str, list[float]] = field(default_factory=dict)
+    counts: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, *, failed: bool, seconds: float) -> None:
-        entry = self.counts.setdefault(kind, [0, 0, 0.0])
-        entry[0] += 1
-        entry[1] += failed
-        entry[2] += seconds
+        with self.lock:
+            count, failures, total = self.counts.get(kind, (0, 0, 0.0))
+            self.counts[kind] = (count + 1, failures + failed, total + seconds)
 
 
 class Gone(Exception):
@@ -76,6 +78,7 @@ class Perform:
         self._token_uuid = ""
         self.tally = Tally()
         self.bugs: deque[str] = deque(maxlen=20)
+        self.bug_count = 0
         self._acts: dict[type[m.Action], Callable[[Any, State], list[m.Event]]] = {
             m.PollQueue: self._poll,
             m.ReadContainers: self._read,
@@ -99,7 +102,7 @@ class Perform:
         began = self._ports.clock.monotonic()
         failed = True
         try:
-            if state.leadership.term != term or not state.leadership.leading:
+            if type(action) not in LOCAL and (state.leadership.term != term or not state.leadership.leading):
                 return failure_of(action, began, NOT_LEADING, sent=False)
             events = self._acts[type(action)](action, state)
             failed = any(_failed(event) for event in events)
@@ -109,6 +112,7 @@ class Perform:
         except Exception as bug:
             log.exception("a bug while performing %s", type(action).__name__)
             self.bugs.append(f"{type(action).__name__}: {type(bug).__name__}: {bug}")
+            self.bug_count += 1
             return failure_of(action, began, f"a bug in the dispatcher: {type(bug).__name__}", sent=True)
         finally:
             seconds = self._ports.clock.monotonic() - began
@@ -116,17 +120,17 @@ class Perform:
 
     # -- queue
 
-    def _identify(self) -> list[m.Event]:
-        if self._token_uuid:
-            return []
-        self._token_uuid = self._ports.queue.token_uuid()
-        return [m.QueueIdentified(token_uuid=self._token_uuid)]
+    def _identify(self, state: State) -> list[m.Event]:
+        """Told until State knows it: the event that told it first may have been lost with the act that brought it."""
+        if not self._token_uuid:
+            self._token_uuid = self._ports.queue.token_uuid()
+        return [] if state.queue.token_uuid == self._token_uuid else [m.QueueIdentified(token_uuid=self._token_uuid)]
 
     def _poll(self, action: m.PollQueue, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
         events: list[m.Event] = []
         try:
-            events += self._identify()
+            events += self._identify(state)
             answer = self._ports.queue.poll()
         except QueueError as error:
             return [*events, m.QueuePollFailed(began_s=began, failure=error.failure)]
@@ -141,7 +145,7 @@ class Perform:
         began = self._ports.clock.monotonic()
         events: list[m.Event] = []
         try:
-            events += self._identify()
+            events += self._identify(state)
             answer = self._ports.queue.read(action.uuids)
         except QueueError as error:
             return [*events, m.ContainersReadFailed(asked=action.uuids, failure=error.failure)]
