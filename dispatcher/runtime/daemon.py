@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from dispatcher.config import Config
+from dispatcher.config import Config, reloaded
 from dispatcher.core import explain, lifecycle
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
@@ -30,11 +30,12 @@ from dispatcher.edge.leader import FileLeader, Leader, PostgresLeader
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
+from dispatcher.runtime.deliver import Delivery
 from dispatcher.runtime.loop import Loop
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.overruns import Overruns, believable_late
 from dispatcher.runtime.perform import Perform, Ports, failure_of
-from dispatcher.runtime.pools import Lanes
+from dispatcher.runtime.pools import WITH_EFFECT, Lanes
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
@@ -44,6 +45,7 @@ from dispatcher.runtime.view import LiveView
 NAME_CHARACTERS = string.ascii_lowercase + string.digits
 OVERRUN_LOOK_S = 1.0
 STATUS_AGE_S = 1.0
+STOP_RESERVE_S = 3.0  # of the time for a stop, so much is kept for what comes after the last act
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +165,7 @@ class Daemon:
         self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
         self.perform = Perform(self._ports(), self.store.snapshot)
         self._overruns = Overruns(clock.monotonic, self._limit_of)
+        self._delivery = Delivery(self.store.post, clock.monotonic)
         self._lanes = Lanes(self._act, self.store.snapshot)
         draw = draw_name(config.settings.instance_set_id)
         self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch) for spec in loops(draw)]
@@ -191,10 +194,9 @@ class Daemon:
     def _act(self, action: m.Action, term: int) -> None:
         ticket = self._overruns.enter(action)
         events = self.perform.execute(action, term)
-        in_time = self._overruns.leave(ticket)
-        for event in events:
-            if in_time or believable_late(event):
-                self.store.post(event)
+        if not self._overruns.leave(ticket):
+            events = [event for event in events if believable_late(event)]
+        self._delivery.deliver(action, events)
 
     def _limit_of(self, action: m.Action) -> float:
         settings = self.store.snapshot().settings
@@ -208,9 +210,8 @@ class Daemon:
         while not self._stop.wait(OVERRUN_LOOK_S):
             for action, began_s in self._overruns.overdue():
                 log.error("%s does not come back: it is given up, its outcome is not known", type(action).__name__)
-                self._lanes.replace_thread(action)
-                for event in failure_of(action, began_s, "no answer within its time", sent=True):
-                    self.store.post(event)
+                self._lanes.give_up(action)
+                self._delivery.deliver(action, failure_of(action, began_s, "no answer within its time", sent=True))
 
     def _connection_lost(self, name: str) -> None:
         self.store.post(m.ConnectionLost(name=name))
@@ -237,7 +238,9 @@ class Daemon:
         thread.start()
 
     def stop(self, deadline_s: float) -> None:
-        """No more plans, let running calls end, let go of the lock; at most ``deadline_s`` seconds."""
+        """No more plans, let the acts end that change something, let go of the lock; at most ``deadline_s`` seconds.
+
+        What only asks, like a probe of an instance that hangs, is cut: nothing is lost with it."""
         until_s = time.monotonic() + deadline_s
 
         def left_s() -> float:
@@ -246,21 +249,24 @@ class Daemon:
         self._stop.set()
         self.store.stop()
         self._lanes.close()
-        if not self._lanes.join(lambda: left_s() - 2.0):
+        if not self._lanes.join(lambda: left_s() - STOP_RESERVE_S, WITH_EFFECT):
             log.warning("stopping while calls are still under way: the next start finds out what became of them")
+        self._instances.stop()
+        self._lanes.join(lambda: left_s() - STOP_RESERVE_S / 2)
         self._let_go.set()
         for thread in self._threads:
             thread.join(max(0.1, left_s()))
-        self._instances.stop()
         self._queue.close()
 
     def reload(self) -> None:
-        """Take the settings of the files that planners use; the rest needs a restart, which is said."""
+        """Take what the files say now, as far as it may change while we run; what may not is named."""
         if self._reread is None:
             return
-        fresh = self._reread()
-        self.store.post(m.SettingsLoaded(settings=_with_driver(fresh.settings, self._cloud)))
+        self.config, waiting = reloaded(self.config, self._reread())
+        self.store.post(m.SettingsLoaded(settings=_with_driver(self.config.settings, self._cloud)))
         log.info("settings reloaded")
+        if waiting:
+            log.warning("changed in the files, and of effect from the next start on: %s", ", ".join(waiting))
 
     # -- what the web views, and what the service manager is told
 
@@ -284,6 +290,7 @@ class Daemon:
     def _trouble(self) -> list[str]:
         """What stops nothing, and what somebody should know."""
         found = [f"loop {loop.spec.name}: {loop.bugs} bugs, the last: {loop.last_bug}" for loop in self._loops if loop.bugs]
+        found += self._bugs()
         if self._overruns.given_up:
             found.append(f"{self._overruns.given_up} calls did not come back and were given up")
         if self.config.api.insecure:
@@ -291,6 +298,18 @@ class Daemon:
         found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(state_folder_problem(self.config.state.folder))
         return [text for text in found if text]
+
+    def _bugs(self) -> list[str]:
+        """Of each room how many, and which was the last; what exactly happened stands in the log."""
+        return [
+            f"{count} bugs {doing}, the last: {last}"
+            for count, doing, last in (
+                (self.perform.bug_count, "while acting", self.perform.bugs[-1] if self.perform.bugs else ""),
+                (self._delivery.bugs, "while taking in what happened", self._delivery.last_bug),
+                (self.store.planner_bugs, "in plans", self.store.last_bug),
+            )
+            if count
+        ]
 
 
 class Explained:

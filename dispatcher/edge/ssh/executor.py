@@ -34,6 +34,7 @@ from dispatcher.edge.ssh.watchdog import Watchdog
 MAX_COMMANDS_PER_CONNECTION = 4  # an OpenSSH server allows 10 sessions; the rest is left to the watcher and to operators
 MAX_HANDSHAKES = 8  # they are the one thing here that costs CPU
 SECRET_LIMIT_BYTES = 4096
+STOP_PATIENCE_S = 2.0  # for all connections together to close after they were cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,7 @@ class SSHExecutor:
         self._watchdog = Watchdog()
         self._lock = threading.Lock()
         self._peers: dict[str, Peer] = {}
+        self._stopped = False
 
     def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
         link, kept = self._connected(target)
@@ -166,11 +168,16 @@ class SSHExecutor:
         self._host_keys.forget(name)
 
     def stop(self) -> None:
+        """Cut every connection and open none any more. Commands that run end with an error."""
         with self._lock:
+            self._stopped = True
             peers, self._peers = list(self._peers.values()), {}
-        for peer in peers:
-            peer.forgotten = True
-            _drop_link(peer)
+        links = [link for peer in peers if (link := _give_up(peer)) is not None]
+        for link in links:
+            link.cut()
+        until = Deadline(STOP_PATIENCE_S)
+        for link in links:
+            link.transport.join(until.left_s)
         self._watchdog.stop()
 
     # ------------------------------------------------------------------------------------------------------- commands
@@ -243,6 +250,8 @@ class SSHExecutor:
 
     def _peer(self, name: str) -> Peer:
         with self._lock:
+            if self._stopped:
+                raise RemoteError(ProbeProblem.UNREACHABLE, "the dispatcher stops")
             return self._peers.setdefault(name, Peer())
 
     def _dial(self, peer: Peer, dial: Future[Link], endpoint: Endpoint, target: Target, deadline: Deadline) -> None:
@@ -307,6 +316,14 @@ def _dialled(dial: Future[Link], endpoint: Endpoint, target: Target, deadline: D
         raise deadline.missed("connecting") from None
     if not link.serves(endpoint, target):
         raise RemoteError(ProbeProblem.UNREACHABLE, f"the address of {target.name} changed while it was connected to")
+    return link
+
+
+def _give_up(peer: Peer) -> Link | None:
+    """From now on a dial that is in progress comes to nothing; the connection that it had."""
+    peer.forgotten = True
+    with peer.lock:
+        link, peer.link = peer.link, None
     return link
 
 
