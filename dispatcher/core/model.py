@@ -371,6 +371,7 @@ class CloudView:
     leftovers: tuple[Leftover, ...] = ()
     probe_answered_s: float = NEVER  # newest full answer of any instance
     probe_answered_by: str = ""
+    answers_since_s: float = NEVER  # since when some instance or other has answered, without a long gap
     guarded_destroys: tuple[float, ...] = ()  # times, for the destroy guard
     alarm: str = ""
 

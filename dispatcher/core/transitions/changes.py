@@ -80,7 +80,7 @@ def end_process(state: State, name: str, uuid: str, at_s: float, now: float, not
 
 
 def remove_instance(state: State, name: str, why: str, now: float) -> State:
-    """The instance is proved absent: what it held is lost, and quota may be free again."""
+    """The instance is proved absent: what it held is lost, and quota may be free again if it ever was."""
     instance = state.instances[name]
     table.demand(instance.phase, None, name)
     held = [uuid for uuid in {**instance.bound, **instance.processes} if uuid in state.containers]
@@ -94,6 +94,7 @@ def remove_instance(state: State, name: str, why: str, now: float) -> State:
     for uuid in instance.processes:
         if strays.get(uuid) == name:
             strays = strays.without(uuid)
-    return pacing.relieve(replace(state, instances=state.instances.without(name), strays=strays), now)
+    state = replace(state, instances=state.instances.without(name), strays=strays)
+    return pacing.relieve(state, now) if instance.id is not None else state
 
 

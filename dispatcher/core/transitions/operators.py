@@ -12,7 +12,7 @@ from dispatcher.core.messages import (
     LeadershipLost,
     SettingsLoaded,
 )
-from dispatcher.core.model import NEVER, Container, OperatorNote, State
+from dispatcher.core.model import NEVER, Container, IdleBehavior, OperatorNote, State
 from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
 from dispatcher.core.values import replace
 
@@ -22,7 +22,10 @@ def idle_behavior_set(state: State, event: IdleBehaviorSet, now: float) -> State
     if instance is None:
         return state
     note = OperatorNote(actor=event.actor, reason=event.reason, at=event.at)
-    return put_instance(state, replace(instance, idle_behavior=event.behavior, operator=note, tags_failed=0))
+    released = event.behavior is IdleBehavior.RUN and instance.idle_behavior is not IdleBehavior.RUN
+    busy_s = now if released else instance.busy_s  # it was released to be used, not to be found idle at once
+    changed = replace(instance, idle_behavior=event.behavior, operator=note, tags_failed=0, busy_s=busy_s)
+    return put_instance(state, changed)
 
 
 def instance_kill_requested(state: State, event: InstanceKillRequested, now: float) -> State:

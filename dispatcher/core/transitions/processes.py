@@ -51,7 +51,7 @@ def probed(state: State, event: Probed, now: float) -> State:
         state = _observe_processes(state, event.name, report, event.began_s, now)
     if _succeeded(instance, report):
         return _answered(state, event, now)
-    return _unanswered(state, before, report, now)
+    return _unanswered(state, before, event, now)
 
 
 def _succeeded(instance: Instance, report: ProbeReport) -> bool:
@@ -65,7 +65,11 @@ def _answered(state: State, event: Probed, now: float) -> State:
     if instance.phase in (Phase.BOOTING, Phase.UNKNOWN):
         instance = replace(move(instance, Phase.READY, now), booted=True, ready_s=now, busy_s=now)
     instance = _observe_condition(instance, event.report, state.settings.timeout_stale_run_lock_s, event.began_s)
-    cloud = replace(state.cloud, probe_answered_s=event.began_s, probe_answered_by=event.name)
+    gap_s = event.began_s - state.cloud.probe_answered_s
+    since_s = state.cloud.answers_since_s if gap_s <= 2 * state.settings.probe_interval_s else event.began_s
+    cloud = replace(
+        state.cloud, probe_answered_s=event.began_s, probe_answered_by=event.name, answers_since_s=since_s
+    )
     return put_instance(replace(state, cloud=cloud), instance)
 
 
@@ -80,13 +84,13 @@ def _observe_condition(instance: Instance, report: ProbeReport, patience_s: floa
     return instance
 
 
-def _unanswered(state: State, before: Instance, report: ProbeReport, now: float) -> State:
+def _unanswered(state: State, before: Instance, event: Probed, now: float) -> State:
     """A probe that failed. Its silence counts only while somebody else proves that our own network works."""
-    instance = state.instances[before.name]
+    instance, report = state.instances[before.name], event.report
     silent_s = instance.silent_s
     if before.phase in (Phase.READY, Phase.UNKNOWN) and report.processes is None:
         passed_s = now - max(before.probed_s, before.answered_s, before.appeared_s)
-        silent_s += max(0.0, passed_s) * _network_proved(state, before, report)
+        silent_s += max(0.0, passed_s) * _network_proved(state, before, event)
     error = f"{report.problem}: {report.error}" if report.problem is not ProbeProblem.NONE else report.error
     failed = replace(instance, probe_failures=instance.probe_failures + 1, probe_error=error, silent_s=silent_s)
     return put_instance(state, failed)
@@ -95,16 +99,20 @@ def _unanswered(state: State, before: Instance, report: ProbeReport, now: float)
 ALONE = (ProbeProblem.UNREACHABLE, ProbeProblem.TIMEOUT, ProbeProblem.NO_ADDRESS)
 
 
-def _network_proved(state: State, instance: Instance, report: ProbeReport) -> float:
-    """How much the silence of an instance weighs: fully while another one answers. While none does, our own network, key or
-    sudo may be what broke: then nothing, or a third when cloud and queue answer and the machine itself is out of reach."""
+def _network_proved(state: State, instance: Instance, event: Probed) -> float:
+    """How much the silence of an instance weighs: fully while others answer, and did already when this probe began. While none
+    does, our own network, key or sudo may be what broke: then nothing, or a little when cloud and queue answer and the machine
+    itself is out of reach. It weighs more when there is no other that could answer."""
     since_s = instance.probed_s - state.settings.probe_interval_s
     cloud = state.cloud
-    if cloud.probe_answered_by != instance.name and cloud.probe_answered_s > since_s:
+    if cloud.probe_answered_by != instance.name and cloud.probe_answered_s > since_s and cloud.answers_since_s <= event.began_s:
         return 1.0
     recent_s = instance.probed_s - max(state.settings.sync_interval_s, 60.0)
     reachable = cloud.listed_s > recent_s and state.queue.polled_s > recent_s
-    return 1.0 / 3.0 if reachable and report.problem in ALONE else 0.0
+    if not reachable or event.report.problem not in ALONE:
+        return 0.0
+    others = (i for i in state.instances.all() if i.name != instance.name and i.phase is Phase.READY)
+    return 1.0 / 3.0 if next(others, None) is None else 1.0 / 20.0
 
 
 def _observe_processes(state: State, name: str, report: ProbeReport, began_s: float, now: float) -> State:
