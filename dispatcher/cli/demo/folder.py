@@ -125,6 +125,9 @@ class Lock:
     def release(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
+    def close(self) -> None:
+        self._file.close()
+
     def _try(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ from dispatcher.cli.demo.picture import Container, Job, Picture
 
 HEADINGS = ("container", "state", "exit", "reason", "instance", "waited", "ran")
 RIGHT = {2, 5, 6}  # columns of numbers
-REASON_AT_LEAST, REASON_AT_MOST = 20, 160
+REASON_AT_LEAST, REASON_AT_MOST = 14, 160
 
 
 def news(before: Picture, after: Picture) -> Iterator[str]:
@@ -107,12 +107,12 @@ def fitted(text: str, size: int) -> str:
 
 
 def duration(value_s: float | None) -> str:
-    """Short, for people: ``4.2 s``, ``3 m 07 s``."""
+    """Short, for people: ``4.2 s``, ``3m07s``."""
     if value_s is None:
         return ""
     if value_s < 60:
         return f"{value_s:.1f} s"
-    return f"{int(value_s) // 60} m {int(value_s) % 60:02} s"
+    return f"{int(value_s) // 60}m{int(value_s) % 60:02}s"
 
 
 def money(amount: float) -> str:

@@ -170,4 +170,4 @@ def _waiting(picture: Picture) -> Iterable[Line]:
 
 
 def _colour(note: str) -> str:
-    return RED if "was killed" in note or "cancelled" in note else DIM
+    return RED if "was killed" in note or "was cancelled" in note else DIM

@@ -110,9 +110,10 @@ class Demo:
         self._until_ended(run)
         found = self._tell_end(run)
         workload.save(self._folder, replace(run, ended=True))
+        status = 1 if found else 0
         if self._options.stay:
-            self._stay()
-        return 1 if found else 0
+            self._stay_until_told()
+        return status
 
     def _begin(self) -> workload.Run:
         known = workload.unfinished(self._folder)
@@ -269,8 +270,16 @@ class Demo:
             time.sleep(TICK_S)
         return left
 
+    def _stay_until_told(self) -> None:
+        """Here a signal is the ordinary end."""
+        try:
+            self._stay()
+        except Interrupted:
+            undisturbed()
+            self._screen.say("ending everything")
+
     def _stay(self) -> None:
-        """Until a signal; what others submit is told as it happens."""
+        """What others submit is told as it happens."""
         hint = f"{self._options.submit_hint} --wait -- sh -c 'echo hello; sleep 5'"
         self._screen.say()
         for text in (
@@ -316,7 +325,9 @@ def stop(folder: Folder, wait_s: float = 40.0) -> int:
             with contextlib.suppress(ProcessLookupError):
                 processes.send(running.pid, signal.SIGTERM)
         lock.take(wait_s)
-    return len(Services(folder, processes.Reaper()).end_everything())
+    left = Services(folder, processes.Reaper()).end_everything()
+    lock.close()
+    return len(left)
 
 
 def path_of(given: str) -> Path:

@@ -36,6 +36,7 @@ class Watch:
     def __init__(self, folder: Folder, config: Config, queue: QueueClient, find: Find, *, with_statuses: bool = False) -> None:
         self.picture = Picture()
         self._with_statuses = with_statuses
+        self._short: dict[str, str] = {}
         self._folder, self._queue, self._find = folder, queue, find
         self._dispatcher = DispatcherClient(config)
         self._places = Places(folder.log("dispatcher"))
@@ -55,7 +56,9 @@ class Watch:
         found = self._dispatcher.get("instances")
         if found is None:
             return {"dispatcher_answers": False, "instances": ()}
-        return {"dispatcher_answers": True, "instances": tuple(instance_of(each) for each in found)}
+        accepted = [each for each in found if each["instance"]]  # before that it has no name to show
+        self._short = {str(each["instance"]): instance_of(each).name for each in accepted}
+        return {"dispatcher_answers": True, "instances": tuple(instance_of(each) for each in accepted)}
 
     def _jobs(self) -> tuple[Job, ...]:
         asked = self._find(self._queue)
@@ -64,8 +67,13 @@ class Watch:
         oldest = min(str(each["created_at"]) for each in asked)
         containers = self._queue.containers([["created_at", ">=", oldest]])
         shown = self._dispatcher.get("containers") or () if self._with_statuses else ()
-        waits = {each["container"]["uuid"]: each["scheduling_status"] for each in shown}
+        waits = {each["container"]["uuid"]: self._shortened(each["scheduling_status"]) for each in shown}
         return tuple(self._job(request, containers, waits) for request in asked)
+
+    def _shortened(self, status: str) -> str:
+        for name, short in self._short.items():
+            status = status.replace(name, short)
+        return status
 
     def _job(self, request: Record, containers: Iterable[Record], waits: dict[str, str]) -> Job:
         """The tries that its environment names, or at least the container of now."""

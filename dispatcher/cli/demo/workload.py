@@ -123,8 +123,11 @@ def unfinished(folder: Folder) -> Run | None:
     stored = read_json(folder.workload)
     if not stored or stored.get("ended"):
         return None
-    pieces = tuple(Piece(**{**row, "command": tuple(row["command"])}) for row in stored["pieces"])
-    return Run(id=stored["id"], pieces=pieces)
+    try:
+        pieces = tuple(Piece(**{**row, "command": tuple(row["command"])}) for row in stored["pieces"])
+        return Run(id=stored["id"], pieces=pieces)
+    except (KeyError, TypeError):
+        return None  # another version of the demo wrote it
 
 
 def new_run(folder: Folder, pieces: tuple[Piece, ...]) -> Run:
