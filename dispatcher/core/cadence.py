@@ -120,6 +120,13 @@ def probe_due_s(state: State, instance: Instance, now: float) -> float:
         return math.inf
     if instance.processes_listed_s < state.leadership.since_s and instance.probed_s < state.leadership.since_s:
         return now  # not heard of in this term
+    quiet_until_s = state.leadership.quiet_until_s
+    if max(instance.processes_listed_s, instance.probed_s) < quiet_until_s:  # only then can it say what an earlier leader started
+        return min(quiet_until_s, _next_probe_s(state, instance))
+    return _next_probe_s(state, instance)
+
+
+def _next_probe_s(state: State, instance: Instance) -> float:
     if instance.probe_due:
         return instance.probed_s + min(0.05 * instance.probe_failures, PROBE_BOOTING_S)
     uncertain = any(p.phase is not ProcessPhase.RUNNING or p.kill is not None for p in instance.processes.values())

@@ -119,7 +119,7 @@ def _boot_timed_out(state: State, instance: Instance, now: float) -> bool:
         return False
     if instance.phase is Phase.BOOTING:
         return True
-    return never_answered(state, instance) or instance.processes_listed_s >= state.leadership.since_s
+    return never_answered(state, instance) or instance.processes_listed_s >= state.leadership.quiet_until_s
 
 
 def alarm(state: State, now: float) -> str:

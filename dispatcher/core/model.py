@@ -386,6 +386,11 @@ class Leadership:
     quiet_s: float = 0.0  # the time in which an earlier leader's starts may still take effect
     holder: str = ""
 
+    @property
+    def quiet_until_s(self) -> float:
+        """Before this, a list of processes may lack what an earlier leader has just started."""
+        return self.since_s + self.quiet_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:

@@ -40,6 +40,8 @@ def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | No
     before = state.holdoffs.get(name)
     repeated = before is not None and before.kind is failure.kind and now < before.until_s + _FORGET_S
     strikes = before.strikes + 1 if before is not None and repeated else 1
+    if before is not None and repeated and now < before.until_s:
+        strikes = before.strikes  # sent before the first refusal was known: one burst is one strike
     pause_s = min(_LONGEST_S, _FIRST_S[failure.kind] * 2.0 ** min(strikes - 1, 10))
     if failure.retry_after_s is not None:
         pause_s = max(0.0, failure.retry_after_s)

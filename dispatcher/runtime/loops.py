@@ -51,9 +51,8 @@ def _attempts_due_s(state: State, now: float) -> float:
     times += [held.until_s for held in state.holdoffs.values() if held.until_s > now]
     if state.queue.locks_held_until_s > now:
         times.append(state.queue.locks_held_until_s)
-    quiet_s = state.leadership.since_s + state.leadership.quiet_s
-    if quiet_s > now:
-        times.append(quiet_s)
+    if state.leadership.quiet_until_s > now:
+        times.append(state.leadership.quiet_until_s)
     return min(times, default=math.inf)
 
 

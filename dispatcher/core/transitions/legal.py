@@ -322,11 +322,11 @@ def elsewhere(state: State, container: Container, now: float) -> Reason:
     """A container that we did not lock in this term may have been started by somebody before us: why it may run somewhere."""
     if container.locked_term == state.leadership.term:
         return None
-    if now < state.leadership.since_s + state.leadership.quiet_s:
+    if now < state.leadership.quiet_until_s:
         return "a start of an earlier dispatcher may still take effect"
     if state.cloud.confirmed_s < state.leadership.since_s:
         return "the cloud has not been listed twice yet"
-    unlisted = state.instances.once(_unlisted, state.leadership.since_s)
+    unlisted = state.instances.once(_unlisted, state.leadership.quiet_until_s)
     silent = next((i for i in unlisted if might_run(i, container)), None)
     return f"{silent.name} has not said yet whether it runs it" if silent is not None else None
 

@@ -71,7 +71,7 @@ def empty(instance: Instance) -> bool:
 
 
 def proved_empty(state: State, instance: Instance) -> bool:
-    """Nothing runs there, as a fact with a time: a list of processes of this term that began after the last start, and
-    shows none."""
+    """Nothing runs there, as a fact with a time: a list of processes of this term that began after the last start, also after
+    the last one of an earlier leader, and shows none."""
     listed_s = instance.processes_listed_s
-    return not instance.processes and listed_s > instance.start_changed_s and listed_s >= state.leadership.since_s
+    return not instance.processes and listed_s > instance.start_changed_s and listed_s >= state.leadership.quiet_until_s
