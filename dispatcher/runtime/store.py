@@ -33,11 +33,15 @@ class Store:
     """The locked state model that all threads share.
 
     ``strict`` raises ``PlannerBug`` where production counts a refusal. ``listener`` is told of every change, in order, inside
-    the lock: it must only take note.
+    the lock: it must only take note. ``spent`` tells the time that this thread has used, in seconds.
     """
 
-    def __init__(self, state: State, now: Callable[[], float], *, strict: bool = False, listener: Listener | None = None):
+    def __init__(
+        self, state: State, now: Callable[[], float], *, strict: bool = False, listener: Listener | None = None,
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:  # fmt: skip
         self._state = state
+        self._spent = spent
         self._now = now
         self._strict = strict
         self._listener = listener
@@ -55,10 +59,10 @@ class Store:
     def post(self, event: Event) -> None:
         """Take in what happened."""
         with self._changed:
-            started = time.thread_time()
+            started = self._spent()
             before = self._state
             self._replace(transitions.observe(before, event, self._now()), event)
-            self.longest_s = max(self.longest_s, time.thread_time() - started)
+            self.longest_s = max(self.longest_s, self._spent() - started)
 
     def commit(self, actions: Sequence[Action], seen: State) -> list[Action]:
         """Record the intent of each action that is still legal; the ones that are not are left to the next plan."""
@@ -72,8 +76,8 @@ class Store:
         return accepted
 
     def _commit_slice(self, waiting: list[Action], accepted: list[Action], seen: State) -> None:
-        started = time.thread_time()
-        while waiting and time.thread_time() - started < SLICE_S:
+        started = self._spent()
+        while waiting and self._spent() - started < SLICE_S:
             action = waiting.pop()
             before = self._state
             try:
@@ -85,7 +89,7 @@ class Store:
             else:
                 accepted.append(action)
                 self._replace(after, action)
-        self.longest_s = max(self.longest_s, time.thread_time() - started)
+        self.longest_s = max(self.longest_s, self._spent() - started)
 
     def _refuse(self, refused: transitions.Refused, *, unchanged: bool) -> None:
         kind = type(refused.action).__name__

@@ -77,7 +77,7 @@ class Dispatcher:
         self.serial = itertools.count()
         state = State(settings=world.settings)
         state = replace(state, leadership=Leadership(term=world.terms))
-        self.store = Store(state, world.clock.monotonic, strict=True, listener=self._changed)
+        self.store = Store(state, world.clock.monotonic, strict=True, listener=self._changed, spent=lambda: 0.0)
         ports = Ports(queue=world.queue, cloud=world.cloud, instances=world.instances, clock=world.clock)
         self.perform = Perform(ports, self.store.snapshot)
         self.loops = [Loop(spec, self.store, world.clock, self._dispatch) for spec in loops(self._draw)]
@@ -182,7 +182,8 @@ class Dispatcher:
         """Why its plans were refused when they were committed, without the actions."""
         counts: Counter[str] = Counter()
         for text, count in self.store.refusals.items():
-            counts[text.partition(": ")[2]] += count
+            if not text.endswith(": for other reasons"):
+                counts[text.partition(": ")[2]] += count
         return counts
 
     def stop(self) -> None:
