@@ -7,6 +7,7 @@ map. Order depends on keys and history alone, never on the process, so that a si
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -23,6 +24,7 @@ def _buckets_for(count: int) -> int:
     return next(buckets for most, buckets in _ROWS if count <= most)
 
 
+@lru_cache(maxsize=1 << 16)  # the same few thousand keys are looked up over and over
 def _hash(key: str) -> int:
     return int.from_bytes(key[-8:].encode("utf-8", "surrogatepass"), "little")
 

@@ -40,9 +40,11 @@ def bind(state: State, container: Container, name: str) -> State:
         container = state.containers[container.uuid]
     instance = state.instances[name]
     need = container.fit.need if container.fit is not None else None
-    state = put_instance(state, replace(instance, bound={**instance.bound, container.uuid: need}))
     return replace(
-        put_container(state, replace(container, instance=name)), strays=state.strays.without(container.uuid)
+        state,
+        instances=state.instances.set(name, replace(instance, bound={**instance.bound, container.uuid: need})),
+        containers=state.containers.set(container.uuid, replace(container, instance=name)),
+        strays=state.strays.without(container.uuid),
     )
 
 

@@ -261,13 +261,11 @@ def _absence(state: State, instance: Instance) -> Reason:
         return None
     if len(misses) < 2 or misses[-1] - misses[0] < state.settings.list_lag_s:
         return "one list without it proves nothing"
-    if instance.destroy is not None:
+    silent = instance.address is None or (instance.probe_failures > 0 and instance.probed_s > misses[0])
+    if instance.destroy is not None or (len(misses) >= 3 and silent):
         return None
     standing, going = state.instances.once(_standing_and_going)
     if going <= max(2, standing // 5):
-        return None
-    silent = instance.address is None or (instance.probe_failures > 0 and instance.probed_s > misses[0])
-    if len(misses) >= 3 and silent:
         return None
     return f"{going} of {standing} instances would go at once: a third list and a failing probe have to agree"
 

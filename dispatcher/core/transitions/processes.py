@@ -43,9 +43,11 @@ def probed(state: State, event: Probed, now: float) -> State:
         return state
     report = event.report
     before = instance
-    instance = replace(instance, probing=False, probed_s=now)
-    if report.reached:
-        instance = replace(instance, reached_s=event.began_s, misses=())
+    instance = replace(
+        instance, probing=False, probed_s=now,
+        reached_s=event.began_s if report.reached else instance.reached_s,
+        misses=() if report.reached else instance.misses,
+    )  # fmt: skip
     state = put_instance(state, instance)
     if report.processes is not None:
         state = _observe_processes(state, event.name, report, event.began_s, now)
@@ -76,7 +78,8 @@ def _answered(state: State, event: Probed, now: float) -> State:
 def _observe_condition(instance: Instance, report: ProbeReport, patience_s: float, began_s: float) -> Instance:
     """A broken runtime, or a run lock that stays locked with nobody behind it: no new work."""
     since_s = None if not report.stale else (instance.stale_since_s if instance.stale_since_s is not None else began_s)
-    instance = replace(instance, stale_since_s=since_s, broken=instance.broken or report.broken)
+    if since_s != instance.stale_since_s or (report.broken and not instance.broken):
+        instance = replace(instance, stale_since_s=since_s, broken=instance.broken or report.broken)
     if report.broken and not instance.condemned:
         return replace(instance, condemned="its runner reports that it is broken")
     if since_s is not None and began_s - since_s > patience_s and not instance.condemned:
@@ -192,9 +195,9 @@ def settled(process: Process) -> bool:
 def begin_start(state: State, action: StartContainer, now: float) -> State:
     state = bind(state, state.containers[action.uuid], action.instance)
     process = Process(uuid=action.uuid, phase=ProcessPhase.STARTING, since_s=now, changed_s=now)
-    state = _put_process(state, action.instance, process)
-    instance = replace(state.instances[action.instance], start_changed_s=now, busy_s=now)
-    return put_instance(state, instance)
+    instance = state.instances[action.instance]
+    processes = {**instance.processes, process.uuid: process}
+    return put_instance(state, replace(instance, processes=processes, start_changed_s=now, busy_s=now))
 
 
 def start_ended(state: State, event: StartEnded, now: float) -> State:

@@ -86,10 +86,14 @@ def _take_state(container: Container, record: ContainerRecord, token_uuid: str) 
     return container
 
 
-def _take_requirements(state: State, container: Container, wanted: Requirements, memo: dict[Requirements, Fit]) -> Container:
-    if container.requirements == wanted and container.fit is not None:
-        return container
-    return replace(container, requirements=wanted, fit=sizing.fit(wanted, state.settings, memo))
+def _sized(
+    state: State, held: Container, record: ContainerRecord, memo: dict[Requirements, Fit]
+) -> tuple[Requirements | None, Fit | None]:
+    """What it asks for, and where that fits: polls do not tell."""
+    wanted = record.requirements
+    if wanted is None or (held.fit is not None and held.requirements == wanted):
+        return held.requirements, held.fit
+    return wanted, sizing.fit(wanted, state.settings, memo)
 
 
 def _observe_record(
@@ -102,13 +106,13 @@ def _observe_record(
         held = _fresh(record, began_s, now)
     elif began_s < held.observed_s:
         return held
+    requirements, fit = _sized(state, held, record, memo)
     container = replace(
-        held, priority=record.priority, gateway_address=record.gateway_address or held.gateway_address, observed_s=began_s
-    )
+        held, priority=record.priority, gateway_address=record.gateway_address or held.gateway_address, observed_s=began_s,
+        requirements=requirements, fit=fit,
+    )  # fmt: skip
     if container.writing is None and began_s > container.state_changed_s:
         container = _take_state(container, record, state.queue.token_uuid)
-    if record.requirements is not None:
-        container = _take_requirements(state, container, record.requirements, memo)
     since_s = _runnable_since(container, now)
     return container if since_s == container.runnable_since_s else replace(container, runnable_since_s=since_s)
 
@@ -335,9 +339,10 @@ def _begin_write(state: State, uuid: str, write: QueueWrite, now: float) -> Stat
 
 
 def begin_lock(state: State, action: LockContainer, now: float) -> State:
-    state = _begin_write(state, action.uuid, QueueWrite.LOCK, now)
     state = replace(state, queue=replace(state.queue, locks_in_flight=state.queue.locks_in_flight + 1))
-    container = replace(state.containers[action.uuid], locked_term=state.leadership.term)
+    container = replace(
+        state.containers[action.uuid], writing=QueueWrite.LOCK, state_changed_s=now, locked_term=state.leadership.term
+    )
     return bind(state, container, action.instance)
 
 
