@@ -13,7 +13,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 
 PAGES = {
-    "states.md": "dispatcher.core.transitions:states_page",
+    "states.md": "dispatcher.core.transitions.document:states_page",
     "configuration.md": "dispatcher.config.reference:configuration_page",
 }
 

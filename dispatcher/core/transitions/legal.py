@@ -44,6 +44,8 @@ from dispatcher.core.transitions import table
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
 from dispatcher.core.transitions.room import Reason, accepts_work, has_room, proved_empty
 
+GUARD_LEAST, GUARD_PART = 5, 10  # so many instances, or one in so many, may be given up within the guard's window
+
 # ------------------------------------------------------------------------------------------------------------------- queue
 
 
@@ -210,7 +212,7 @@ def guard(state: State, cause: DestroyCause, now: float) -> Reason:
     if not cause.guarded:
         return None
     recent = sum(1 for at in state.cloud.guarded_destroys if at > now - GUARD_WINDOW_S)
-    most = max(5, len(state.instances) // 10)
+    most = max(GUARD_LEAST, len(state.instances) // GUARD_PART)
     return f"the destroy guard: {recent} instances were given up within ten minutes" if recent >= most else None
 
 
