@@ -20,7 +20,7 @@ from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Target
 
-SLICE = 200
+SLICE = 100
 LOCAL = (m.RemoveInstance,)  # sends nothing to anybody, and has to be done whoever leads
 SECRET_FILE = "/var/run/arvados-instance-secret"  # noqa: S105 - the name of a file, not a secret
 NOT_LEADING = "another dispatcher leads now: nothing was sent"

@@ -6,6 +6,7 @@ Everybody else works on a snapshot, which is a reference to an immutable value.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -29,6 +30,18 @@ class PlannerBug(AssertionError):
     """A planner proposed what is not legal on the very State that it saw."""
 
 
+class _Calm:
+    """No garbage is collected meanwhile: it may take longer than the change, and everybody would wait. Entered under the lock."""
+
+    def __enter__(self) -> None:
+        self._collects = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *problem: object) -> None:
+        if self._collects:
+            gc.enable()
+
+
 class Store:
     """The locked state model that all threads share.
 
@@ -46,6 +59,7 @@ class Store:
         self._strict = strict
         self._listener = listener
         self._changed = threading.Condition()
+        self._calm = _Calm()
         self._counts = dict.fromkeys(TOPICS, 0)
         self._stopped = False
         self.refusals: Counter[str] = Counter()
@@ -58,7 +72,7 @@ class Store:
 
     def post(self, event: Event) -> None:
         """Take in what happened."""
-        with self._changed:
+        with self._changed, self._calm:
             started = self._spent()
             before = self._state
             self._replace(transitions.observe(before, event, self._now()), event)
@@ -69,7 +83,7 @@ class Store:
         accepted: list[Action] = []
         waiting = list(reversed(actions))
         while waiting:
-            with self._changed:
+            with self._changed, self._calm:
                 self._commit_slice(waiting, accepted, seen)
             if waiting:
                 time.sleep(YIELD_S)
