@@ -107,9 +107,9 @@ which an earlier dispatcher's starts may still take effect, and shows none. Whoe
 **The destroy guard**: when {GUARD_LEAST} instances, or one in {GUARD_PART} where that is more, were given up by the guarded
 causes within {GUARD_WINDOW_S / 60:.0f} minutes, no further one is, and an alarm is raised: it is rather us.
 
-**Absence is a proof.** An instance is removed when one complete list that began after an acknowledged destroy is without it, or two
-in a row that began after its last sign of life; when a list would remove more than two instances and more than a fifth, a third list
-and a failing probe have to agree. A partial list removes nothing.
+**Absence is a proof.** An instance is removed when one complete list that began after an acknowledged destroy is without it, or
+two in a row that began after its last sign of life; when a list would remove more than two instances and more than a fifth, a
+third list and a failing probe have to agree. A partial list removes nothing.
 """
 
 
