@@ -255,7 +255,8 @@ def test_a_queue_that_never_answers_stops_no_other_lane(house: House) -> None:
 def test_a_start_that_hangs_holds_up_a_stop_no_longer_than_its_deadline(house: House, queue: LiveQueue) -> None:
     """It is waited for, then cut; the lock is let go, and no thread stays."""
     runner = house.folder / "hanging-runner"
-    runner.write_text('#!/bin/sh\ncase "$*" in *--list*) exit 0;; *--detach*) touch "$0.began"; exec sleep 60;; *) exit 1;; esac\n')
+    script = 'case "$*" in *--list*) exit 0;; *--detach*) touch "$0.began"; exec sleep 60;; *) exit 1;; esac'
+    runner.write_text(f"#!/bin/sh\n{script}\n")
     runner.chmod(0o755)
     house.write(runner=runner)
     daemon = house.start()
