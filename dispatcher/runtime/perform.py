@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerRecord, Instance, QueueWrite, State
 from dispatcher.core.transitions.cloud import own_tags
-from dispatcher.driver import Call, CreateRequest
+from dispatcher.driver import Call, CreateRequest, InstanceType
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Target
@@ -63,6 +63,13 @@ def _held(state: State, name: str) -> Instance:
     if instance is None:
         raise Gone(f"{name} is gone")
     return instance
+
+
+def _offered(state: State, name: str) -> InstanceType:
+    offer = state.settings.instance_types.get(name)
+    if offer is None:
+        raise Gone(f"the instance type {name} is no longer configured")
+    return offer
 
 
 def init_script(secret: str, command: str) -> str:
@@ -178,11 +185,10 @@ class Perform:
 
     def _create(self, action: m.CreateInstance, state: State) -> list[m.Event]:
         instance, settings = _held(state, action.name), state.settings
-        if action.instance_type not in settings.instance_types:
-            raise Gone(f"{action.instance_type} is no longer configured")
+        chosen = _offered(state, action.instance_type)
         request = CreateRequest(
             name=action.name,
-            instance_type=settings.instance_types[action.instance_type],
+            instance_type=chosen,
             image_id=settings.image_id,
             tags=own_tags(instance, settings),
             init_script=init_script(action.secret, settings.instance_init_command),
@@ -267,7 +273,7 @@ class Perform:
     def _start(self, action: m.StartContainer, state: State) -> list[m.Event]:
         instance = _held(state, action.instance)
         container = state.containers.get(action.uuid)
-        offer = state.settings.instance_types[instance.type]
+        offer = _offered(state, instance.type)
         wanted = container.requirements if container is not None else None
         vcpus = wanted.vcpus if wanted is not None else None
         report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus=vcpus)

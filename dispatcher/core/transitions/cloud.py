@@ -50,7 +50,7 @@ from dispatcher.driver import Presence, Scope
 LIST_SOON_S = 2.0
 GUARD_WINDOW_S = 600.0
 _NOTHING_MADE = (HoldoffKind.QUOTA, HoldoffKind.CAPACITY)  # sent again, only these say that the first call made nothing
-ADOPTED_WITHOUT_TYPE = "its instance type is no longer configured"
+WITHOUT_TYPE = "its instance type is no longer configured"
 
 
 # ------------------------------------------------------------------------------------------------------------------- tags
@@ -171,7 +171,7 @@ def _adopt(state: State, listed: ListedInstance, began_s: float, now: float) -> 
         name=listed.name, id=listed.id, type=type_name, provider_type=listed.provider_type, phase=Phase.UNKNOWN,
         secret=listed.tags.get(f"{prefix}InstanceSecret", ""), idle_behavior=_behavior(listed.tags, prefix),
         operator=OperatorNote(), phase_since_s=now, appeared_s=now, listed_s=began_s, ever_listed=True, probe_due=True,
-        condemned="" if type_name in state.settings.instance_types else ADOPTED_WITHOUT_TYPE,
+        condemned="" if type_name in state.settings.instance_types else WITHOUT_TYPE,
     )  # fmt: skip
     if listed.state is Presence.DELETING:
         reason = "the cloud was already deleting it when it was found"

@@ -12,8 +12,9 @@ from dispatcher.core.messages import (
     LeadershipLost,
     SettingsLoaded,
 )
-from dispatcher.core.model import NEVER, Container, IdleBehavior, OperatorNote, State
+from dispatcher.core.model import NEVER, Container, IdleBehavior, Instance, OperatorNote, State
 from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
+from dispatcher.core.transitions.cloud import WITHOUT_TYPE
 from dispatcher.core.values import replace
 
 
@@ -68,9 +69,21 @@ def leadership_lost(state: State, event: LeadershipLost, now: float) -> State:
     return replace(state, leadership=replace(state.leadership, leading=False, holder=event.holder))
 
 
+def _judge_types(state: State) -> State:
+    judged: list[tuple[str, Instance]] = []
+    for instance in state.instances.all():
+        known = instance.type in state.settings.instance_types
+        if not known and not instance.condemned:
+            judged.append((instance.name, replace(instance, condemned=WITHOUT_TYPE)))
+        elif known and instance.condemned == WITHOUT_TYPE:
+            judged.append((instance.name, replace(instance, condemned="")))
+    return replace(state, instances=state.instances.update(judged))
+
+
 def settings_loaded(state: State, event: SettingsLoaded, now: float) -> State:
-    """New settings: what fits where is computed again, for every container whose needs are known."""
-    state = replace(state, settings=event.settings)
+    """New settings: what fits where is computed again, for every container whose needs are known, and an instance whose type
+    is configured no longer takes no more work."""
+    state = _judge_types(replace(state, settings=event.settings))
     memo = sizing.memo(state.settings)
     alone: list[Container] = []
     for container in state.containers.all():
