@@ -157,7 +157,7 @@ class Storm:
     # -- the end
 
     def _calm_down(self) -> None:
-        """All faults stop, and what an operator holds is released."""
+        """All faults stop."""
         world = self.world
         self.incidents.calm = True
         world.stub.knobs = StubKnobs.kind(
@@ -168,13 +168,17 @@ class Storm:
         world.reload(replace(world.settings, instance_types=instance_types()))
         for machine in world.stub.existing():
             machine.cut_off_until_s = -1.0
-        for name, instance in world.state.instances.items():
+
+    def _release_holds(self) -> None:
+        """Also of those that are only found now, by their tags."""
+        for name, instance in self.world.state.instances.items():
             if instance.idle_behavior is not IdleBehavior.RUN:
-                world.leader.post(messages.IdleBehaviorSet(name=name, behavior=IdleBehavior.RUN))
+                self.world.leader.post(messages.IdleBehaviorSet(name=name, behavior=IdleBehavior.RUN))
 
     def _ends(self) -> bool:
         end_s = self.world.clock.now_s + CALM_S
         while not self.world.over() and self.world.clock.now_s < end_s:
+            self._release_holds()
             self.world.run(5.0)
         return self.world.over()
 
