@@ -22,6 +22,7 @@ define make_venv
 endef
 
 $(READY): setup.cfg pyproject.toml
+	@echo "making $(VENV): a minute or two, once"
 	$(call make_venv,$(VENV))
 	@$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[test]'
 	@touch $@

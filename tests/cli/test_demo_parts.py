@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from demo_world import command
 
 from dispatcher.cli.demo import processes, setup
 from dispatcher.cli.demo.folder import Folder, InUse, Lock, Unusable, prepare
@@ -20,6 +19,7 @@ from dispatcher.cli.demo.screen import Screen, Sight, frame
 from dispatcher.cli.demo.watch import Places, seconds, tidy
 from dispatcher.cli.demo.workload import SAMPLE, BadWorkload, Piece, Run, new_run, read_workload, request_for, unfinished
 from dispatcher.config import load
+from tests.cli.demo_world import command
 
 DONE = Container(
     uuid="c1", state="Complete", exit_code=0, created_s=10.0, started_s=12.5, finished_s=14.0, instance="small-abcde"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_world import World, command, until
+
+from tests.cli.demo_world import World, command, until
 
 REFUSED = {"name": "refused", "command": ["true"], "vcpus": 64, "ends": "refused"}
 CANCELLED = {"name": "cancelled", "command": ["sleep", "900"], "ends": "cancelled", "priority": 900}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from demo_world import command
 
 from dispatcher.cli.queue_client import NoQueue, cluster_queue, work
+from tests.cli.demo_world import command
 
 
 def test_no_demo_runs(tmp_path):
