@@ -9,7 +9,7 @@ import math
 
 from dispatcher.core import pacing
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
-from dispatcher.core.model import Container, Instance, Phase, ProcessPhase, State
+from dispatcher.core.model import Container, Instance, Phase, Process, ProcessPhase, State
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.queue import growing
 
@@ -48,22 +48,27 @@ def reads_due(state: State, now: float) -> tuple[list[str], float]:
     due = [c for c in wanted if c.ask_after_s <= now]
     later_s = min((c.ask_after_s for c in wanted if c.ask_after_s > now), default=math.inf)
     due.sort(key=_urgency)
-    return [*_unknown_strays(state), *(container.uuid for container in due)], later_s
+    return [*_unknown_strays(state, now), *(container.uuid for container in due)], later_s
 
 
 def _urgency(container: Container) -> tuple[bool, int, str]:
     return (container.exited_s is None, -container.priority, container.uuid)
 
 
-def _unknown_strays(state: State) -> list[str]:
+def _unknown_strays(state: State, now: float) -> list[str]:
     """Processes that no poll explained: the queue is asked for them, once a poll of this term could have."""
     if state.queue.polled_s < state.leadership.since_s:
         return []
     return [
         uuid
         for uuid, name in state.strays.items()
-        if uuid not in state.containers and not state.instances[name].processes[uuid].orphan
+        if uuid not in state.containers and _explains_nothing(state.instances[name].processes[uuid], now)
     ]
+
+
+def _explains_nothing(process: Process, now: float) -> bool:
+    """The answer may be long in coming, or be a record that nobody understands: then the next question waits."""
+    return not process.orphan and process.ask_after_s <= now
 
 
 def plan_queue(state: State, now: float) -> list[Action]:
@@ -96,11 +101,11 @@ def list_interval_s(state: State) -> float:
 
 def list_due_s(state: State, now: float) -> float:
     cloud = state.cloud
-    if cloud.listed_s < state.leadership.since_s and not cloud.failures:
-        return now
     held = pacing.holdoff(state, "list", None, now)
     wanted = min(cloud.list_due_s, cloud.list_ended_s + list_interval_s(state))
-    if cloud.confirmed_s < state.leadership.since_s:
+    if cloud.list_ended_s < state.leadership.since_s:
+        wanted = now
+    elif cloud.confirmed_s < state.leadership.since_s:
         wanted = min(wanted, cloud.list_ended_s + max(LIST_CONFIRM_S, state.settings.list_lag_s))
     return max(wanted, held.until_s if held is not None else wanted, pacing.next_token_s(state, "list", now))
 

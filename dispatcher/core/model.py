@@ -193,6 +193,7 @@ class Process:
     absences: int = 0  # lists begun since then that did not show it
     proven_absent: bool = False  # the kill command said so
     orphan: bool = False  # the queue service says that there is no such container
+    ask_after_s: float = NEVER  # the queue service is not asked about an unknown container again before this
     kill: Kill | None = None
     note: str = ""
 

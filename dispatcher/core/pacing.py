@@ -21,6 +21,7 @@ _FIRST_S = {
     HoldoffKind.ERROR: 5.0,
 }
 _LONGEST_S = 600.0
+_LONGEST_NAMED_S = 3600.0  # a cloud that names a date may have another clock than we
 _FORGET_S = 600.0  # a refusal that comes later than this after the last one is a new one
 
 
@@ -44,7 +45,7 @@ def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | No
         strikes = before.strikes  # sent before the first refusal was known: one burst is one strike
     pause_s = min(_LONGEST_S, _FIRST_S[failure.kind] * 2.0 ** min(strikes - 1, 10))
     if failure.retry_after_s is not None:
-        pause_s = max(0.0, failure.retry_after_s)
+        pause_s = min(_LONGEST_NAMED_S, max(0.0, failure.retry_after_s))
     since_s = before.since_s if before is not None and repeated else now
     made = Holdoff(
         call=call, key=key, kind=failure.kind, until_s=now + pause_s, since_s=since_s, strikes=strikes, reason=failure.text

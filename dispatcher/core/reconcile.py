@@ -35,7 +35,7 @@ def _containers(state: State, now: float) -> Iterator[Action]:
     waiting = ContainerState.QUEUED
     for container in state.containers.all():
         # The common case first: a container that waits in the queue, or runs where it should, needs nothing here.
-        if container.state is waiting and container.priority > 0 and container.exited_s is None:
+        if container.state is waiting and container.priority > 0 and container.exited_s is None and container.instance is None:
             if container.fit is not None and container.fit.problem and container.writing is None:
                 yield CancelContainer(uuid=container.uuid, error=container.fit.problem)
         elif container.writing is None and _process(state, container) is None and container.uuid not in state.strays:
@@ -58,6 +58,8 @@ def _judge(state: State, container: Container, now: float) -> Action | None:
         return None  # only a record that was asked for after the end says what became of it
     if container.state is ContainerState.QUEUED:
         return ForgetContainer(uuid=uuid) if container.priority < 1 else ReleaseContainer(uuid=uuid)
+    if container.exited_s is None and container.instance is not None and _taken_elsewhere(container):
+        return ReleaseContainer(uuid=uuid)
     if not container.ours:
         return ForgetContainer(uuid=uuid) if container.exited_s is not None else None
     if container.state is ContainerState.RUNNING:
@@ -65,10 +67,16 @@ def _judge(state: State, container: Container, now: float) -> Action | None:
     return _judge_locked(state, container, now)
 
 
+def _taken_elsewhere(container: Container) -> bool:
+    """Whether somebody else went on with a container for which we only kept a place: it is another dispatcher's now, or it
+    runs although we never started it."""
+    return not container.ours or container.state is ContainerState.RUNNING
+
+
 def _judge_running(state: State, container: Container, now: float) -> Action | None:
     if container.exited_s is not None:
         return CancelContainer(uuid=container.uuid, error=why_cancelled(container), detail=container.exit_note)
-    if container.instance is not None or state.queue.polled_s < state.cloud.confirmed_s:
+    if state.queue.polled_s < state.cloud.confirmed_s:
         return None
     if elsewhere(state, container, now) is not None:
         return None
@@ -129,8 +137,12 @@ def unwanted(state: State, instance: Instance, process: Process, now: float) -> 
 
 
 def _unwanted_by_queue(state: State, container: Container, now: float) -> str:
-    if container.writing is not None or not (container.ours or container.state.final):
-        return "it is Queued again" if container.state is ContainerState.QUEUED and container.writing is None else ""
+    if container.writing is not None:
+        return ""
+    if container.state is ContainerState.QUEUED:
+        return "it is Queued again"
+    if not container.ours and not container.state.final:
+        return "another dispatcher has it"
     if container.state is ContainerState.COMPLETE:
         # The runner writes Complete before it cleans up: it gets the time of one signal for that.
         return "the container is Complete" if now > container.observed_s + state.settings.timeout_signal_s else ""

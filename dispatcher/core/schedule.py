@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from operator import attrgetter
 
 from dispatcher.core import pacing, sizing
@@ -255,7 +256,7 @@ class _Pass:
 
     def _place(self, container: Container) -> None:
         shape = self._shape(container)
-        slot = self._find(shape) or self._buy(shape)
+        slot = self._find(shape, container.avoid) or self._find_or_buy(shape)
         if slot is None:
             self.unplaced += 1
             self.wait(container, shape.refused or self.decision.over_limit)
@@ -302,14 +303,23 @@ class _Pass:
             self.known_shapes[id(fit)] = shape
         return shape
 
-    def _find(self, shape: _Shape) -> _Slot | None:
-        """The first slot in rank that has room: ready before booting, then the fullest, then the cheapest."""
-        while shape.next < len(shape.slots):
-            slot = shape.slots[shape.next]
-            if slot.fits(shape.fit.need):
-                return slot
+    def _find(self, shape: _Shape, avoid: str | None) -> _Slot | None:
+        """The first slot in rank that has room: ready before booting, then the fullest, then the cheapest; not where the last
+        attempt failed."""
+        slots, need = shape.slots, shape.fit.need
+        while shape.next < len(slots) and not slots[shape.next].fits(need):
             shape.next += 1
+        for slot in islice(slots, shape.next, None):
+            if slot.name != avoid and slot.fits(need):
+                return slot
         return None
+
+    def _find_or_buy(self, shape: _Shape) -> _Slot | None:
+        """Another instance, or the one where the last attempt failed when no limit leaves room for another."""
+        same = self._find(shape, None)
+        if same is not None and (self.limit_left < 1 or pacing.holdoff(self.state, "create", None, self.now) is not None):
+            return same
+        return self._buy(shape) or same
 
     def _buy(self, shape: _Shape) -> _Slot | None:
         """Ask for an instance of the cheapest type that the cloud may give us, within every limit."""

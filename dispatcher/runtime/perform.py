@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dispatcher.core import messages as m
@@ -219,11 +219,12 @@ class Perform:
         except CloudCallFailed as error:
             return [m.ListFailed(began_s=began, failure=error.failure)]
         state = self._snapshot()
+        shown = _named_apart(state, listing.instances)
         events: list[m.Event] = [
-            m.InstancesListed(began_s=began, instances=part) for part in slices(list(_once(listing.instances)))
+            m.InstancesListed(began_s=began, instances=part) for part in slices(shown)
         ]
         if listing.complete:
-            for names in slices(missed(state, listing.instances)):
+            for names in slices(missed(state, shown)):
                 events.append(m.InstancesMissed(began_s=began, names=names))
         return [*events, m.ListEnded(began_s=began, complete=listing.complete, leftovers=listing.leftovers)]
 
@@ -294,9 +295,15 @@ def slices(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
         yield tuple(items[start : start + SLICE])
 
 
-def _once(instances: Sequence[ListedInstance]) -> list[ListedInstance]:
-    """Each name once: a cloud that lists one twice says the same thing twice."""
-    return list({instance.name: instance for instance in instances}.values())
+def _named_apart(state: State, listed: Sequence[ListedInstance]) -> list[ListedInstance]:
+    """Each machine under a name of its own. Two under one name, or one without, are never lost sight of: the one whose id we
+    know keeps the name, and the others go by their ids as well."""
+    found: dict[str, ListedInstance] = {}
+    for one in sorted(listed, key=lambda one: (known := state.instances.get(one.name)) is None or known.id != one.id):
+        if not one.name or found.get(one.name, one).id != one.id:
+            one = replace(one, name=f"{one.name}~{one.id}")
+        found[one.name] = one
+    return list(found.values())
 
 
 def _failed(event: m.Event) -> bool:

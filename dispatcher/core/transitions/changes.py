@@ -71,14 +71,15 @@ def end_process(state: State, name: str, uuid: str, at_s: float, now: float, not
     state = put_instance(state, replace(instance, processes=processes, busy_s=now, last_container=uuid))
     container = state.containers.get(uuid)
     if container is None:
-        return replace(state, strays=state.strays.without(uuid))
+        return replace(state, strays=state.strays.without(uuid)) if state.strays.get(uuid) == name else state
     if container.instance != name:
         return state
     state = release(state, container)
-    return put_container(
-        state,
-        replace(state.containers[uuid], exited_s=at_s, exit_note=note, avoid=name, read_due=True, ask_after_s=NEVER),
-    )
+    ended = replace(
+        state.containers[uuid], exited_s=at_s, exit_note=note, avoid=name, read_due=True, ask_after_s=NEVER,
+        kill_requested="",  # what an operator asked for is done: it was about this attempt
+    )  # fmt: skip
+    return put_container(state, ended)
 
 
 def remove_instance(state: State, name: str, why: str, now: float) -> State:

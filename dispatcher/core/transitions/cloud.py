@@ -115,18 +115,28 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
 
 def create_failed(state: State, event: CreateFailed, now: float) -> State:
     type_name = _type_of(state, event.name)
-    state = pacing.hold_off(state, "create", event.failure, type_name, now) if not event.failure.outcome_unknown else state
+    if not event.failure.outcome_unknown:
+        state = pacing.hold_off(state, "create", _reach(state, event), type_name, now)
     instance = state.instances.get(event.name)
     if instance is None:
         return state
     if event.accepted:
         return put_instance(state, replace(instance, failure=event.failure.text, operation=None, polling_create=False))
     instance = replace(instance, creating=False, create_changed_s=now)
-    if event.failure.outcome_unknown or (instance.create_unknown and event.failure.kind not in _NOTHING_MADE):
-        return _list_by(put_instance(state, replace(instance, create_unknown=True, misses=())), now + LIST_SOON_S)
     if instance.id is not None:  # a list has shown it meanwhile: it exists, whatever this answer says
         return put_instance(state, move(instance, Phase.BOOTING, now) if instance.phase is Phase.CREATING else instance)
+    if event.failure.outcome_unknown or (instance.create_unknown and event.failure.kind not in _NOTHING_MADE):
+        return _list_by(put_instance(state, replace(instance, create_unknown=True, misses=())), now + LIST_SOON_S)
     return remove_instance(state, event.name, f"create failed: {event.failure.text}", now)
+
+
+def _reach(state: State, event: CreateFailed) -> CloudFailure:
+    """How far a refusal reaches. A quota that is too small for an instance although there is no other waits for nothing that
+    we could give back: then it is about this type, and does not keep smaller ones from being asked for."""
+    alone = not any(name != event.name for name in state.instances)
+    if alone and event.failure.kind is HoldoffKind.QUOTA and event.failure.scope is Scope.EVERYTHING:
+        return replace(event.failure, scope=Scope.TYPE)
+    return event.failure
 
 
 def begin_poll_create(state: State, action: PollCreate, now: float) -> State:
@@ -234,12 +244,17 @@ def _missed(instance: Instance, began_s: float, lag_s: float) -> bool:
     return began_s - lag_s > max(instance.create_changed_s, instance.reached_s) and began_s > instance.listed_s
 
 
+def _misses(instance: Instance, began_s: float) -> tuple[float, ...]:
+    """The first one tells for how long it has been missing, however long the driver's lag; the last ones how often."""
+    return (*instance.misses[:1], *instance.misses[1:][-2:], began_s)
+
+
 def missed(state: State, event: InstancesMissed, now: float) -> State:
     """A complete list was without these: whether that proves anything is judged when they are to be removed."""
     held = [i for name in event.names if (i := state.instances.get(name)) is not None]
     missing = [i for i in held if _missed(i, event.began_s, state.settings.list_lag_s)]
     state = put_instances(
-        state, [replace(i, misses=(*i.misses[-3:], event.began_s), probe_due=True) for i in missing]
+        state, [replace(i, misses=_misses(i, event.began_s), probe_due=True) for i in missing]
     )
     return _list_by(state, now + max(LIST_SOON_S, state.settings.list_lag_s)) if event.names else state
 

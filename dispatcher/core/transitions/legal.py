@@ -121,6 +121,8 @@ def _unlock(state: State, action: UnlockContainer, now: float) -> Reason:
         return f"it is not Locked by us but {container.state.value}"
     if container.instance is not None and container.uuid in state.instances[container.instance].processes:
         return "a process of it may run"
+    if container.exited_s is None and (why := elsewhere(state, container, now)) is not None:
+        return why
     return "too soon after a failure" if now < container.ask_after_s else None
 
 
@@ -217,11 +219,11 @@ def guard(state: State, cause: DestroyCause, now: float) -> Reason:
 
 
 def never_answered(state: State, instance: Instance) -> bool:
-    """Found running, and silent ever since while others answered."""
+    """Found running, and silent ever since while others answered; or without an address at which it could answer."""
     return (
         instance.phase is Phase.UNKNOWN
         and instance.processes_listed_s < state.leadership.since_s
-        and instance.silent_s >= state.settings.timeout_booting_s
+        and (instance.silent_s >= state.settings.timeout_booting_s or instance.address is None)
     )
 
 
@@ -312,7 +314,10 @@ def _probe(state: State, action: ProbeInstance, now: float) -> Reason:
 
 
 def might_run(instance: Instance, container: Container) -> bool:
-    """Whether an instance that has not listed its processes in this term might run this container."""
+    """Whether an instance that has not listed its processes in this term might run this container. The address of a gateway
+    tells where a Running one is; a Locked one may have begun another attempt elsewhere."""
+    if container.state is ContainerState.LOCKED:
+        return True
     address = container.gateway_address.rsplit(":", 1)[0].strip("[]")
     host = (instance.address or "").rsplit(":", 1)[0].strip("[]")
     return not address or not host or address == host

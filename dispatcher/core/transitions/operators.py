@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dispatcher.core import sizing
+from dispatcher.core.maps import Map
 from dispatcher.core.messages import (
     CondemnInstance,
     ContainerKillRequested,
@@ -52,14 +53,17 @@ def begin_condemn(state: State, action: CondemnInstance, now: float) -> State:
 
 
 def leadership_gained(state: State, event: LeadershipGained, now: float) -> State:
-    """A new term. What another dispatcher may have changed counts only when it was seen in this term: times before
-    ``since_s`` prove nothing, so that no instance and no container has to be touched here."""
+    """A new term is an ordinary start: another dispatcher may have led meanwhile, used, drained or destroyed what we hold. So
+    nothing that we held counts, neither phases nor clocks nor an operator's choice: lists, polls and probes bring it back."""
     leadership = replace(
         state.leadership, leading=True, term=state.leadership.term + 1, since_s=now, quiet_s=event.quiet_s, holder=""
     )
     return replace(
         state,
         leadership=leadership,
+        containers=Map(),
+        instances=Map(),
+        strays=Map(),
         queue=replace(state.queue, polled_s=NEVER),
         cloud=replace(state.cloud, listed_s=NEVER, confirmed_s=NEVER, list_due_s=now),
     )

@@ -41,6 +41,8 @@ def probed(state: State, event: Probed, now: float) -> State:
     instance = state.instances.get(event.name)
     if instance is None:
         return state
+    if event.began_s < state.leadership.since_s:  # what another leader did since then, it cannot have seen
+        return put_instance(state, replace(instance, probing=False, probe_due=True))
     report = event.report
     before = instance
     instance = replace(

@@ -8,6 +8,7 @@ record decides.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from dispatcher.core import sizing
 from dispatcher.core.messages import (
@@ -31,11 +32,12 @@ from dispatcher.core.messages import (
     UnlockContainer,
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
-from dispatcher.core.transitions.changes import bind, put_container, put_containers, release, resize
+from dispatcher.core.transitions.changes import bind, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
 
 LOCK_WINDOW = 16  # locks in flight at most
 RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0
+STRAY_AGAIN_S = 10.0  # from one question for a process's unknown container to the next
 ATTEMPT_FIRST_S, ATTEMPT_LONGEST_S = 1.0, 60.0
 
 _HOLDING = (ContainerState.LOCKED, ContainerState.RUNNING)
@@ -203,7 +205,9 @@ def hinted(state: State, event: QueueHinted, now: float) -> State:
 
 def read(state: State, event: ContainersRead, now: float) -> State:
     asked = [c for uuid in event.asked if (c := state.containers.get(uuid)) is not None]
-    state = put_containers(state, [replace(c, reading=False, read_due=False, read_failures=0) for c in asked])
+    state = put_containers(
+        state, [replace(c, reading=False, read_due=_changed_since(c, event.began_s), read_failures=0) for c in asked]
+    )
     state = _observe_records(state, event.records, event.began_s, now)
     found = {record.uuid for record in event.records} | set(event.rejected)
     for uuid in event.asked:
@@ -212,6 +216,12 @@ def read(state: State, event: ContainersRead, now: float) -> State:
         elif uuid in event.rejected:
             state = _set_aside(state, uuid, event.rejected[uuid], now)
     return state
+
+
+def _changed_since(container: Container, began_s: float) -> bool:
+    """Whether a read that began then is too old to tell what became of a write, or of a process that ended."""
+    ended_s = container.exited_s if container.exited_s is not None else NEVER
+    return began_s <= max(container.state_changed_s, ended_s)
 
 
 def _set_aside(state: State, uuid: str, reason: str, now: float) -> State:
@@ -234,13 +244,7 @@ def _absent(state: State, uuid: str, began_s: float) -> State:
         state = replace(state, containers=state.containers.without(uuid))
         if name is not None and uuid in state.instances[name].processes:
             state = replace(state, strays=state.strays.set(uuid, name))
-    name = state.strays.get(uuid)
-    if name is None:
-        return state
-    instance = state.instances[name]
-    orphan = replace(instance.processes[uuid], orphan=True)
-    marked = replace(instance, processes={**instance.processes, uuid: orphan})
-    return replace(state, instances=state.instances.set(name, marked))
+    return _mark_stray(state, uuid, orphan=True) if uuid in state.strays else state
 
 
 def read_failed(state: State, event: ContainersReadFailed, now: float) -> State:
@@ -281,7 +285,7 @@ def written(state: State, event: ContainerWritten, now: float) -> State:
     held = replace(container, writing=None, state_changed_s=now, write_failures=0, priority=event.record.priority)
     after = _take_state(held, event.record, state.queue.token_uuid)
     if event.write is QueueWrite.LOCK:
-        after = replace(after, lock_count=container.lock_count + 1, locked_term=state.leadership.term)
+        after = replace(after, lock_count=container.lock_count + 1)
     if event.write is QueueWrite.UNLOCK:
         after = _attempt_failed(after, container, now)
     after = replace(after, runnable_since_s=_runnable_since(after, now))
@@ -318,8 +322,10 @@ def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State
         not_before_s=max(container.not_before_s, now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)),
         ask_after_s=now + growing(0.2, RETRY_LONGEST_S, failures),
     )  # fmt: skip
+    if event.write is QueueWrite.LOCK:  # should it be Locked all the same, then perhaps by who led before us
+        container = replace(container, locked_term=0)
     state = put_container(state, container)
-    return release(state, container) if event.write is QueueWrite.LOCK else state
+    return release(state, container) if event.write is QueueWrite.LOCK and _free(state, container) else state
 
 
 # ------------------------------------------------------------------------------------------------------------------ intents
@@ -331,7 +337,17 @@ def begin_poll(state: State, action: PollQueue, now: float) -> State:
 
 def begin_read(state: State, action: ReadContainers, now: float) -> State:
     held = [c for uuid in action.uuids if (c := state.containers.get(uuid)) is not None]
-    return put_containers(state, [replace(container, reading=True) for container in held])
+    state = put_containers(state, [replace(container, reading=True) for container in held])
+    for uuid in action.uuids:
+        if uuid in state.strays:
+            state = _mark_stray(state, uuid, ask_after_s=now + STRAY_AGAIN_S)
+    return state
+
+
+def _mark_stray(state: State, uuid: str, **marks: Any) -> State:
+    instance = state.instances[state.strays[uuid]]
+    marked = replace(instance.processes[uuid], **marks)
+    return put_instance(state, replace(instance, processes={**instance.processes, uuid: marked}))
 
 
 def _begin_write(state: State, uuid: str, write: QueueWrite, now: float) -> State:
@@ -361,6 +377,8 @@ def begin_bind(state: State, action: BindContainer, now: float) -> State:
 def begin_release(state: State, action: ReleaseContainer, now: float) -> State:
     state = release(state, state.containers[action.uuid])
     free = replace(state.containers[action.uuid], exited_s=None, exit_note="", lost="")
+    if free.state is ContainerState.RUNNING:  # somebody started it, and it was not us
+        free = replace(free, locked_term=0)
     return put_container(state, free)
 
 
