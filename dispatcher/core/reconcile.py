@@ -61,7 +61,7 @@ def _judge(state: State, container: Container, now: float) -> Action | None:
     if container.exited_s is None and container.instance is not None and _taken_elsewhere(container):
         return ReleaseContainer(uuid=uuid)
     if not container.ours:
-        return ForgetContainer(uuid=uuid) if container.exited_s is not None else None
+        return ForgetContainer(uuid=uuid)  # somebody else's, as long as no poll shows it as Queued
     if container.state is ContainerState.RUNNING:
         return _judge_running(state, container, now)
     return _judge_locked(state, container, now)

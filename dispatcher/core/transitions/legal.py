@@ -158,7 +158,8 @@ def _forget(state: State, action: ForgetContainer, now: float) -> Reason:
     container = _writable(state, action.uuid)
     if isinstance(container, str):
         return container
-    if not container.state.final and not (container.state is ContainerState.QUEUED and container.priority < 1):
+    wanted = container.priority > 0 if container.state is ContainerState.QUEUED else container.ours
+    if wanted and not container.state.final:
         return "it is not over"
     return _release(state, ReleaseContainer(uuid=action.uuid), now)
 
