@@ -299,5 +299,3 @@ def test_two_machines_under_one_name_are_both_looked_after():
     assert here.run(120.0, until=lambda: len(here.state.instances) == 2), here.what()
     assert {i.id for i in here.held()} == {first.id, second.id}
     assert here.run(600.0, until=lambda: not here.stub.existing()), here.what()
-
-
