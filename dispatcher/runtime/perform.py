@@ -18,9 +18,9 @@ from dispatcher.core.transitions.cloud import own_tags
 from dispatcher.driver import Call, CreateRequest, InstanceType
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.differences import absent, missed, news
-from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Target
+from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target
 
-SLICE = 100
+SLICE = 50
 LOCAL = (m.RemoveInstance,)  # sends nothing to anybody, and has to be done whoever leads
 SECRET_FILE = "/var/run/arvados-instance-secret"  # noqa: S105 - the name of a file, not a secret
 NOT_LEADING = "another dispatcher leads now: nothing was sent"
@@ -156,10 +156,7 @@ class Perform:
             answer = self._ports.queue.read(action.uuids)
         except QueueError as error:
             return [*events, m.ContainersReadFailed(asked=action.uuids, failure=error.failure)]
-        read = m.ContainersRead(
-            began_s=began, asked=action.uuids, records=answer.records, rejected=answer.rejected
-        )
-        return [*events, read]
+        return [*events, *_what_was_read(action.uuids, answer, began)]
 
     def _lock(self, action: m.LockContainer, state: State) -> list[m.Event]:
         return self._write(action.uuid, QueueWrite.LOCK, lambda: self._ports.queue.lock(action.uuid))
@@ -293,6 +290,16 @@ def slices(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
     """At most ``SLICE`` at a time, so that no event keeps the lock for long."""
     for start in range(0, len(items), SLICE):
         yield tuple(items[start : start + SLICE])
+
+
+def _what_was_read(asked: Sequence[str], answer: Records, began: float) -> Iterator[m.Event]:
+    """The answer in slices; what nobody asked for is left out."""
+    found = {record.uuid: record for record in answer.records}
+    for uuids in slices(asked):
+        yield m.ContainersRead(
+            began_s=began, asked=uuids, records=tuple(found[uuid] for uuid in uuids if uuid in found),
+            rejected={uuid: answer.rejected[uuid] for uuid in uuids if uuid in answer.rejected},
+        )  # fmt: skip
 
 
 def _named_apart(state: State, listed: Sequence[ListedInstance]) -> list[ListedInstance]:

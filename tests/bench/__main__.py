@@ -13,7 +13,7 @@ from tests.bench.measure import Results
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="What the core and the store cost.")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each scene is measured")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each scene is measured")
     parser.add_argument("--only", default="", help="only groups whose name contains this, as in pass_10000x1000, plan, lock")
     options = parser.parse_args()
     results = Results(options.rounds, options.only)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,26 +23,26 @@ from tests.bench.states import (
     leading,
     listed,
     queue_of,
-    read_events,
     report,
     settings,
     with_queue,
 )
-
-Prepare = Callable[[], tuple[House, Sequence[m.Event]]]
 
 
 class Answers:
     """A queue service and a cloud that say what they are told to say."""
 
     def __init__(self, records: Iterable[ContainerRecord] = (), instances: Iterable[ListedInstance] = ()) -> None:
-        self.records, self.instances = tuple(records), tuple(instances)
+        self.records, self.instances = {record.uuid: record for record in records}, tuple(instances)
 
     def token_uuid(self) -> str:
         return TOKEN
 
     def poll(self) -> Records:
-        return Records(records=self.records)
+        return Records(records=tuple(self.records.values()))
+
+    def read(self, uuids: Sequence[str]) -> Records:
+        return Records(records=tuple(self.records[uuid] for uuid in uuids if uuid in self.records))
 
     def list(self, call: object) -> Listing:
         return Listing(instances=self.instances, leftovers=(), complete=True)
@@ -93,7 +92,6 @@ def _poll(results: Results, name: str, state: State, now_s: float, records: Sequ
     """One poll: the differences made outside the lock, and its events inside."""
     for _ in results.each_round():
         house, answers = fresh(state, now_s), Answers(records=records)
-        gc.collect()
         began = time.thread_time()
         events = perform(house, m.PollQueue(), answers)
         differences_s = time.thread_time() - began
@@ -127,16 +125,14 @@ def reads(results: Results) -> None:
     records = queue_of(10_000)
     house.post(*perform(house, m.PollQueue(), Answers(records=records)))
     state = house.store.snapshot()
-    found = read_events(full(records), house.now_s)
-    gone = [replace(event, records=()) for event in found]
-    for name, events in (("10000_new", found), ("10000_gone", gone)):
-        _post(results, f"read_{name}", lambda events=events: (fresh(state, house.now_s), events))
+    asks = [m.ReadContainers(uuids=tuple(record.uuid for record in records[at : at + 100])) for at in range(0, 10_000, 100)]
+    for name, answers in (("10000_new", Answers(records=full(records))), ("10000_gone", Answers())):
+        _post(results, f"read_{name}", state, house.now_s, [event for ask in asks for event in perform(house, ask, answers)])
 
 
-def _post(results: Results, name: str, prepare: Prepare) -> None:
+def _post(results: Results, name: str, state: State, now_s: float, events: Sequence[m.Event]) -> None:
     for _ in results.each_round():
-        house, events = prepare()
-        gc.collect()
+        house = fresh(state, now_s)
         spent = post_all(house, events)
         results.add(f"observe_{name.replace('_', '_ms_', 1)}", 1e3 * spent.total_s)
         results.add(f"lock_cpu_ms_max_{name}", 1e3 * spent.longest_s)
@@ -159,7 +155,6 @@ def listings(results: Results) -> None:
         for _ in results.each_round():
             house = fresh(before, now_s)
             events = perform(house, m.ListInstances(), Answers(instances=shown))
-            gc.collect()
             spent = post_all(house, events)
             if name == "1000_unchanged":
                 results.add("observe_listing_ms_1000", 1e3 * spent.total_s)
@@ -179,7 +174,6 @@ def probes(results: Results) -> None:
                 m.Probed(name=i.name, began_s=house.now_s, report=report(*(() if ended else i.processes)))
                 for i in state.instances.all()
             ]
-            gc.collect()
             spent = post_all(house, events)
             results.add(name, 1e6 * spent.total_s / len(events))
             results.add("lock_cpu_ms_max_probe", 1e3 * spent.longest_s)
@@ -191,7 +185,6 @@ def probes(results: Results) -> None:
 def _commit(results: Results, name: str, state: State, now_s: float, actions: Sequence[m.Action]) -> None:
     for _ in results.each_round():
         house = House(state, Clock(now_s))
-        gc.collect()
         began = time.thread_time()
         accepted = house.store.commit(actions, state)
         results.add(f"commit_ms_{name}", 1e3 * (time.thread_time() - began))
@@ -259,7 +252,7 @@ def others(results: Results) -> None:
         ("list_ended", [m.ListEnded(began_s=now_s + 1.0, complete=True)]),
         ("settings_10000_loaded", [m.SettingsLoaded(settings=settings(5))]),
     ):
-        _post(results, name, lambda events=events: (fresh(state, now_s), events))
+        _post(results, name, state, now_s, events)
 
 
 SCENES: dict[str, Callable[[Results], None]] = {

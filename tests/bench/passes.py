@@ -75,9 +75,9 @@ def _scheduler(results: Results, scene: Scene) -> None:
     reconcile, schedule = row.planners
     for _ in results.each_round():
         state = stirred(scene.state)
-        reconcile_s = cpu_s(lambda state=state: reconcile(state, scene.now_s))
-        schedule_s = cpu_s(lambda state=state: schedule(state, scene.now_s))
-        due_s = cpu_s(lambda state=state: row.due(state, scene.now_s))
+        reconcile_s = cpu_s(reconcile, state, scene.now_s)
+        schedule_s = cpu_s(schedule, state, scene.now_s)
+        due_s = cpu_s(row.due, state, scene.now_s)
         results.add(f"schedule_pass_ms_{scene.name}", 1e3 * schedule_s)
         results.add(f"reconcile_pass_ms_{scene.name}", 1e3 * reconcile_s)
         results.add(f"full_pass_ms_{scene.name}", 1e3 * (reconcile_s + schedule_s))
@@ -87,7 +87,7 @@ def _scheduler(results: Results, scene: Scene) -> None:
 def _explain(results: Results, scene: Scene) -> None:
     for _ in results.each_round():
         state = stirred(scene.state)
-        explain_s = cpu_s(lambda state=state: explain.statuses(state, scene.now_s))
+        explain_s = cpu_s(explain.statuses, state, scene.now_s)
         results.add(f"explain_all_ms_{scene.name}", 1e3 * explain_s)
 
 
@@ -97,8 +97,8 @@ def _fleet_plans(results: Results, instances: int) -> None:
         row = rows()[name]
         for _ in results.each_round():
             state, now_s = stirred(house.store.snapshot()), house.now_s + 60.0
-            plan_s = cpu_s(lambda state=state, row=row, now_s=now_s: [plan(state, now_s) for plan in row.planners])
-            due_s = cpu_s(lambda state=state, row=row, now_s=now_s: row.due(state, now_s))
+            plan_s = sum(cpu_s(plan, state, now_s) for plan in row.planners)
+            due_s = cpu_s(row.due, state, now_s)
             results.add(f"{name}_plan_ms_{instances}", 1e3 * plan_s)
             results.add(f"{name}_due_ms_{instances}", 1e3 * due_s)
 
@@ -109,5 +109,5 @@ def _queue_plan(results: Results) -> None:
     waiting = with_queue(house, queue_of(10_000))
     for _ in results.each_round():
         state, now_s = stirred(waiting), house.now_s
-        results.add("queue_plan_ms_10000", 1e3 * cpu_s(lambda state=state, now_s=now_s: row.planners[0](state, now_s)))
-        results.add("queue_due_ms_10000", 1e3 * cpu_s(lambda state=state, now_s=now_s: row.due(state, now_s)))
+        results.add("queue_plan_ms_10000", 1e3 * cpu_s(row.planners[0], state, now_s))
+        results.add("queue_due_ms_10000", 1e3 * cpu_s(row.due, state, now_s))
