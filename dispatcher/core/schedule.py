@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from operator import attrgetter
 
 from dispatcher.core import pacing, sizing
@@ -309,9 +308,9 @@ class _Pass:
         slots, need = shape.slots, shape.fit.need
         while shape.next < len(slots) and not slots[shape.next].fits(need):
             shape.next += 1
-        for slot in islice(slots, shape.next, None):
-            if slot.name != avoid and slot.fits(need):
-                return slot
+        for index in range(shape.next, len(slots)):
+            if slots[index].name != avoid and slots[index].fits(need):
+                return slots[index]
         return None
 
     def _find_or_buy(self, shape: _Shape) -> _Slot | None:
