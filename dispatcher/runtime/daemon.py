@@ -6,6 +6,7 @@ flows: first no more plans, then the running calls end, then the lock is let go.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -45,6 +46,7 @@ from dispatcher.runtime.view import LiveView
 NAME_CHARACTERS = string.ascii_lowercase + string.digits
 OVERRUN_LOOK_S = 1.0
 STATUS_AGE_S = 1.0
+FULL_COLLECTION_EVERY = 50  # collections of the middle generation; the interpreter's own is 10
 STOP_RESERVE_S = 3.0  # of the time for a stop, so much is kept for what comes after the last act
 
 log = logging.getLogger(__name__)
@@ -226,6 +228,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start all threads; return at once."""
+        spare_garbage_collection()
         for loop in self._loops:
             self._thread(loop.spec.name, partial(loop.run, self._stop))
         self._thread("story", lambda: self._teller.run(self._let_go))
@@ -310,6 +313,15 @@ class Daemon:
             )
             if count
         ]
+
+
+def spare_garbage_collection() -> None:
+    """The State is a large tree that lives for long. Looking through all of it stops every thread, so it is done less often, and
+    never for what is there from the start on."""
+    gc.collect()
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, FULL_COLLECTION_EVERY)
 
 
 class Explained:
