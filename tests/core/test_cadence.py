@@ -1,0 +1,180 @@
+"""What is due by the clock: polls, reads, lists and probes, at our own pace or exactly at the site's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.core import cadence
+from dispatcher.core import messages as m
+from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase, ProcessPhase
+from tests.core.build import C1, NOW, after, container, instance, process, settings, state
+
+POLLS = [
+    # (PollInterval, containers, seconds since the queue last brought news, failures in a row, seconds between polls)
+    (None, 1, 0.0, 0, 1.0),  # work waits
+    (None, 0, 3.0, 0, 1.0),
+    (None, 0, 30.0, 0, 5.0),
+    (None, 0, 600.0, 0, 10.0),  # nothing happens
+    (10.0, 1, 0.0, 0, 10.0),  # what the site named wins
+    (0.5, 0, 600.0, 0, 0.5),
+    (None, 1, 0.0, 1, 1.0),
+    (None, 1, 0.0, 4, 8.0),
+    (None, 1, 0.0, 20, 10.0),
+]
+
+
+@pytest.mark.parametrize(("named", "count", "quiet_s", "failures", "interval_s"), POLLS)
+def test_the_poll_interval(named, count, quiet_s, failures, interval_s):
+    """From one second to ten by what goes on, or exactly as named; longer after failures."""
+    things = [container()] * count
+    before = state(*things, settings=settings(poll_interval_s=named), queue={"changed_s": NOW - quiet_s, "failures": failures})
+    assert cadence.poll_interval_s(before, NOW) == pytest.approx(interval_s)
+    assert cadence.poll_due_s(before, NOW) == pytest.approx(before.queue.poll_ended_s + interval_s)
+
+
+def test_a_hint_makes_a_poll_due_at_once_and_only_once():
+    """What an event feed tells need not wait; a poll that began after it answers it."""
+    before = state(settings=settings(poll_interval_s=60.0))
+    hinted = after(before, m.QueueHinted())
+    assert (cadence.plan_queue(before, NOW), cadence.plan_queue(hinted, NOW)) == ([], [m.PollQueue()])
+    assert cadence.plan_queue(after(hinted, m.PollQueue(), m.QueuePolled(began_s=NOW)), NOW) == []
+
+
+def test_a_new_term_polls_and_lists_at_once():
+    """What another dispatcher may have changed has to be seen anew."""
+    before = after(state(leadership={"leading": False}), m.LeadershipGained(quiet_s=10.0))
+    assert cadence.plan_queue(before, NOW) == [m.PollQueue()]
+    assert cadence.plan_lists(before, NOW) == [m.ListInstances()]
+
+
+def test_never_two_polls_at_once():
+    """The answer of the first has to come."""
+    assert cadence.plan_queue(state(queue={"polling": True, "poll_ended_s": 0.0}), NOW) == []
+
+
+def test_records_are_asked_for_in_hundreds_and_the_urgent_first():
+    """Those that ended, then by priority; at most two questions at once."""
+    waiting = [container(f"zzzzz-dz642-{n:015d}", requirements=None, read_due=True, priority=n) for n in range(1, 251)]
+    before = state(*waiting, replace(container(C1 + "9", priority=0), read_due=True, exited_s=950.0))
+    first, second = cadence.plan_queue(before, NOW)[-2:]
+    assert (first.uuids[0], first.uuids[1], len(first.uuids)) == (C1 + "9", "zzzzz-dz642-000000000000250", 100)
+    assert len(second.uuids) == 100
+
+
+def test_a_process_that_nobody_explains_is_asked_for_once_a_poll_could_have():
+    """An unknown runner is no orphan before the queue has said so."""
+    stray = instance("i1", Phase.READY, C1)
+    assert cadence.plan_queue(state(stray), NOW)[-1] == m.ReadContainers(uuids=(C1,))
+    assert m.ReadContainers(uuids=(C1,)) not in cadence.plan_queue(state(stray, queue={"polled_s": NEVER}), NOW)
+
+
+READS = [
+    ({"read_due": True, "ask_after_s": NOW}, True),
+    ({"read_due": True, "ask_after_s": NOW + 1}, False),
+    ({"read_due": True, "reading": True}, False),
+    ({"read_due": False}, False),
+]
+
+
+@pytest.mark.parametrize(("fields", "asked"), READS)
+def test_a_record_is_asked_for_when_it_is_due(fields, asked):
+    """Not while it is being read, not so soon after a failure."""
+    before = state(container(**fields), queue={"poll_ended_s": NOW})
+    assert (cadence.plan_queue(before, NOW) == [m.ReadContainers(uuids=(C1,))]) is asked
+
+
+# ------------------------------------------------------------------------------------------------------------------- lists
+
+LISTS = [
+    # (an instance, seconds between lists)
+    (instance(), 60.0),
+    (instance(phase=Phase.UNKNOWN), 5.0),
+    (instance(phase=Phase.SHUTDOWN), 5.0),
+    (instance(misses=(995.0,)), 5.0),
+    (instance(address=None), 5.0),
+    (instance(phase=Phase.CREATING, creating=False, create_unknown=True), 5.0),
+    (instance(phase=Phase.BOOTING), 60.0),
+]
+
+
+@pytest.mark.parametrize(("one", "interval_s"), LISTS)
+def test_lists_are_frequent_while_something_can_only_be_learnt_from_them(one, interval_s):
+    """Every five seconds, else SyncInterval, which is the longest gap."""
+    ended_s = state().cloud.list_ended_s
+    assert cadence.list_due_s(state(one), ended_s) == ended_s + interval_s
+    assert cadence.list_due_s(state(one, settings=settings(sync_interval_s=2.0)), ended_s) == ended_s + 2.0
+
+
+@pytest.mark.parametrize("event", [m.InstanceCreated(name="i1", id="x"), m.DestroyAccepted(name="i1")])
+def test_a_list_is_due_two_seconds_after_the_cloud_took_something(event):
+    """The first look comes soon."""
+    one = instance(phase=Phase.CREATING) if isinstance(event, m.InstanceCreated) else instance(phase=Phase.SHUTDOWN)
+    assert cadence.list_due_s(after(state(one, cloud={"list_ended_s": NOW}), event), NOW) == NOW + 2.0
+
+
+def test_never_two_lists_at_once_and_none_during_a_pause():
+    """The cloud's own word counts."""
+    due = {"list_due_s": 0.0}
+    assert cadence.plan_lists(state(cloud=due), NOW) == [m.ListInstances()]
+    assert cadence.plan_lists(state(cloud={**due, "listing": True}), NOW) == []
+    failure = m.CloudFailure(text="slow down", retry_after_s=7.0)
+    paused = after(state(cloud={**due, "listing": True}), m.ListFailed(began_s=NOW, failure=failure))
+    assert cadence.plan_lists(paused, NOW + 6.9) == []
+    assert cadence.list_due_s(paused, NOW) == NOW + 7.0
+
+
+# ------------------------------------------------------------------------------------------------------------------ probes
+
+PROBES = [
+    # (an instance probed at 990, when it is probed next)
+    (instance(), 1000.0),  # ProbeInterval: 10 s
+    (instance(phase=Phase.BOOTING), 991.0),
+    (instance(phase=Phase.BOOTING, probe_failures=120), 995.0),
+    (instance(phase=Phase.UNKNOWN), 991.0),
+    (instance(probe_due=True), 990.0),
+    (instance(probe_due=True, probe_failures=4), 990.2),
+    (instance(probe_failures=1), 992.0),
+    (instance(probe_failures=9), 1000.0),
+    (replace(instance(), processes={C1: process(C1, ProcessPhase.UNCERTAIN)}), 992.0),
+    (instance(processes_listed_s=NEVER, probed_s=NEVER), NOW),  # not heard of in this term
+    (instance(probing=True), float("inf")),
+    (instance(address=None), float("inf")),
+    (instance(phase=Phase.SHUTDOWN), float("inf")),
+    (instance(phase=Phase.CREATING), float("inf")),
+]
+
+
+@pytest.mark.parametrize(("one", "due_s"), PROBES)
+def test_when_an_instance_is_probed(one, due_s):
+    """Each second while it boots, every two while something is uncertain, else at ProbeInterval; at once on a hint."""
+    assert cadence.probe_due_s(state(one), one, NOW) == pytest.approx(due_s)
+
+
+@pytest.mark.parametrize("interval_s", [0.5, 60.0])
+def test_probe_interval_is_the_longest_gap(interval_s):
+    """Obeyed exactly: sooner where we know better, never later."""
+    before = state(instance(), settings=settings(probe_interval_s=interval_s))
+    assert cadence.probe_due_s(before, before.instances["i1"], NOW) == 990.0 + interval_s
+
+
+def test_a_probe_follows_the_time_in_which_an_earlier_leader_may_still_start():
+    """Only then can the instance say what it runs."""
+    before = state(instance(), leadership={"since_s": 985.0, "quiet_s": 8.0}, settings=settings(probe_interval_s=60.0))
+    assert cadence.probe_due_s(before, before.instances["i1"], NOW) == 993.0
+
+
+def test_the_rate_of_probes_is_a_ceiling_and_the_longest_waiting_go_first():
+    """MaxProbesPerSecond: what has tokens goes."""
+    fleet = [instance(f"i{number}", probed_s=900.0 + number) for number in range(5, 0, -1)]
+    before = state(*fleet, settings=settings(max_probes_per_second=40.0))
+    assert cadence.plan_probes(before, NOW) == [m.ProbeInstance(name="i1"), m.ProbeInstance(name="i2")]
+    empty = replace(before, buckets={"probe": Bucket(tokens=0.0, at_s=NOW)})
+    assert cadence.plan_probes(empty, NOW) == []
+    assert cadence.probes_due_s(empty, NOW) == pytest.approx(NOW + 1 / 40)
+
+
+def test_a_stray_of_a_container_that_is_over_is_known():
+    """A container that ended is still held until its runner has gone: its process is no stray."""
+    assert len(state(container(state=ContainerState.COMPLETE), instance("i1", Phase.READY, C1)).strays) == 0
