@@ -30,6 +30,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     storm.add_argument("--seeds", type=int, default=100, metavar="N", help="how many storms (default: 100)")
     storm.add_argument("--first", type=int, default=1, metavar="N", help="the first seed (default: 1)")
     storm.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="at once (default: one per CPU)")
+    storm.add_argument("--until-failure", action="store_true", help="end with the first one that fails")
     storm.add_argument("--seed", type=int, metavar="N", help="this one alone")
     storm.add_argument(
         "--trace", nargs="?", const="", metavar="PATTERN", help="with --seed: tell each change; only those that match PATTERN"
@@ -73,7 +74,7 @@ def _outcomes(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
         yield from pool.imap_unordered(run, seeds)
 
 
-def _blow(seeds: range, jobs: int) -> tuple[Census, list[int]]:
+def _blow(seeds: range, jobs: int, until_failure: bool) -> tuple[Census, list[int]]:
     census, failed = Census(), []
     reported_s = time.monotonic()
     for count, outcome in enumerate(_outcomes(seeds, jobs), 1):
@@ -82,6 +83,8 @@ def _blow(seeds: range, jobs: int) -> tuple[Census, list[int]]:
             failed.append(outcome.seed)
             _say(f"seed {outcome.seed} FAILED: {outcome.wrong[0]}")
             _say(f"  repeat it with: python -m dispatcher.simulation storm --seed {outcome.seed} --trace")
+            if until_failure:
+                break
         if time.monotonic() > reported_s + REPORT_EVERY_S:
             reported_s = time.monotonic()
             _say(f"{count} of {len(seeds)} storms, {len(failed)} failed")
@@ -98,8 +101,10 @@ def _print_census(census: Census) -> None:
         _say(f"  {what}: {why}")
 
 
-def _blow_and_judge(seeds: range, jobs: int) -> int:
-    census, failed = _blow(seeds, jobs)
+def _blow_and_judge(seeds: range, jobs: int, until_failure: bool) -> int:
+    census, failed = _blow(seeds, jobs, until_failure)
+    if until_failure and failed:
+        return 1
     _print_census(census)
     missing, unlisted = census.missing(), census.unlisted()
     complaints = [*(f"never occurred: {what}" for what in missing), *(f"not in the list of faults: {what}" for what in unlisted)]
@@ -113,7 +118,7 @@ def main(words: list[str]) -> int:
     arguments = _arguments(words)
     if arguments.seed is not None:
         return _tell_one(arguments.seed, arguments.trace)
-    return _blow_and_judge(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs)
+    return _blow_and_judge(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs, arguments.until_failure)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,14 @@ def test_the_list_has_to_begin_after_the_acknowledgement():
     assert legal(after(before, missed(began_s=994.0)), REMOVE, NOW) == "one list without it proves nothing"
 
 
+def test_the_list_has_to_be_younger_than_the_acknowledgement_by_its_lag():
+    """A list of a driver with lag may show the time before the destroy, and lack the instance by mistake."""
+    going = instance(phase=Phase.SHUTDOWN, destroy=destroyed(985.0), listed_s=900.0, reached_s=900.0)
+    before = state(going, settings=settings(list_lag_s=10.0))
+    assert legal(after(before, missed(began_s=994.0)), REMOVE, NOW) == "one list without it proves nothing"
+    assert legal(after(before, missed(began_s=996.0)), REMOVE, NOW) is None
+
+
 def test_without_an_acknowledgement_two_lists_in_a_row_are_needed():
     """Proof 2: the first miss makes a second list due at once, and the second one removes it."""
     once = after(state(instance()), missed(began_s=995.0))
@@ -266,7 +274,7 @@ EVIDENCE = [
     (Phase.UNKNOWN, EMPTY, {"processes_listed_s": NEVER}, DestroyCause.BOOT_TIMEOUT, False),
     (Phase.UNKNOWN, EMPTY, {"processes_listed_s": NEVER, "silent_s": 600.0}, DestroyCause.BOOT_TIMEOUT, True),
     (Phase.UNKNOWN, EMPTY, {}, DestroyCause.BOOT_TIMEOUT, True),
-    (Phase.UNKNOWN, BUSY, {"silent_s": 600.0}, DestroyCause.BOOT_TIMEOUT, False),
+    (Phase.UNKNOWN, BUSY, {"processes_listed_s": NEVER, "silent_s": 600.0}, DestroyCause.BOOT_TIMEOUT, False),
     (Phase.BOOTING, EMPTY, {"processes_listed_s": NEVER}, DestroyCause.BOOT_TIMEOUT, True),
     (Phase.BOOTING, EMPTY, {"processes_listed_s": NEVER}, DestroyCause.CREATE_FAILED, True),
     (Phase.BOOTING, EMPTY, {"processes_listed_s": NEVER}, DestroyCause.DRAINED, True),

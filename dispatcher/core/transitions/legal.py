@@ -262,7 +262,7 @@ def _absence(state: State, instance: Instance) -> Reason:
     """Absence is a proof: a list after an acknowledged destroy, two in a row, or three when many would go at once."""
     misses = instance.misses
     done_s = instance.destroy.acknowledged_s if instance.destroy is not None else None
-    if misses and done_s is not None and misses[-1] > done_s:
+    if misses and done_s is not None and misses[-1] - state.settings.list_lag_s > done_s:
         return None
     if len(misses) < 2 or misses[-1] - misses[0] < state.settings.list_lag_s:
         return "one list without it proves nothing"
