@@ -59,6 +59,10 @@ test-oldest: $(OLDEST_READY)  ## run the tests, without the slow ones, on the ol
 storm: $(READY)  ## run seeded storms in virtual time: make storm SEEDS=1000
 	@$(BIN)/python -m dispatcher.simulation storm --seeds $(SEEDS)
 
+.PHONY: planted
+planted: $(READY)  ## let storms loose on each planted fault (tests/simulation/planted)
+	@$(BIN)/python -m tests.simulation.plant
+
 .PHONY: bench
 bench: $(READY)  ## measure the cost of a pass and of each big event
 	@$(BIN)/python -m tests.bench

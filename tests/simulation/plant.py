@@ -1,7 +1,7 @@
 """Planted faults: small patches that each take a rule away, applied to a copy of the house, and caught.
 
-A patch opens with what it breaks, the named test that catches it, and what storms make of it. ``python -m tests.simulation.plant``
-lets storms loose on each (``make planted``); ``test_planted.py`` runs the named tests.
+A patch opens with what it breaks, the named test that catches it, and what storms make of it. ``make planted`` lets storms loose
+on each; ``test_planted.py`` runs the named tests.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def run(house: Path, *words: str, timeout_s: float) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=house, capture_output=True, text=True, timeout=timeout_s, env=only_here)
 
 
-def test_result(house: Path, fault: Fault) -> subprocess.CompletedProcess[str]:
+def named_test(house: Path, fault: Fault) -> subprocess.CompletedProcess[str]:
     return run(house, "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", fault.test, timeout_s=120.0)
 
 

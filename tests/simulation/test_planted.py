@@ -24,7 +24,7 @@ def test_there_are_enough_and_each_says_what_it_is():
 def test_a_planted_fault_is_caught(house, fault):
     """The patch still applies, and the test that is named in it fails because of it."""
     with plant.planted(house, fault):
-        done = plant.test_result(house, fault)
+        done = plant.named_test(house, fault)
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
 
 
