@@ -65,6 +65,7 @@ def client_python() -> str | None:
     return named or (sys.executable if importlib.util.find_spec("arvados") else None)
 
 
+@pytest.mark.slow
 def test_the_real_python_client_works_with_it(live: LiveQueue, tmp_path: Path) -> None:
     """A whole life of a container, through the client that users have."""
     python = client_python()
