@@ -277,6 +277,28 @@ def test_an_act_that_is_given_up_frees_its_lane() -> None:
     assert busy.performed == [(first, 1), (second, 1)]
 
 
+def test_an_act_that_comes_back_gives_its_thread_back() -> None:
+    """Else each late answer would leave the lane wider."""
+    busy = Busy()
+    for _ in range(3):
+        late = m.PollQueue()
+        gate = busy.dispatch(late)
+        assert gate.reached.wait(PATIENCE_S)
+        busy.lanes.give_up(late)
+        gate.opened.set()
+        next_one = busy.dispatch(m.PollQueue())
+        assert next_one.reached.wait(PATIENCE_S)
+        next_one.opened.set()
+    crowd = [busy.dispatch(m.PollQueue()) for _ in range(4)]
+    assert crowd[0].reached.wait(PATIENCE_S)
+    for _ in range(20):  # time enough for threads that should not be there
+        other = busy.dispatch(m.ListInstances())
+        assert other.reached.wait(PATIENCE_S)
+        other.opened.set()
+    assert busy.lanes.waiting()["poll"] == 3
+    assert busy.end()
+
+
 def test_it_is_the_lane_in_which_the_act_runs_that_gets_a_thread() -> None:
     """Whatever lane it would have by now."""
     busy = Busy()
