@@ -155,6 +155,26 @@ def test_a_connection_lost_in_the_middle_is_unknown(tmp_path: Path) -> None:
     assert (error.problem, error.sent) == (ProbeProblem.UNREACHABLE, True)
 
 
+def test_after_a_stop_everything_is_cut_and_nothing_is_dialled(tmp_path: Path) -> None:
+    """The commands that run end with an error, not with a new connection; who comes later is told at once."""
+    with running_sshd(tmp_path) as server:
+        executor = make_executor(server)
+        names = ["vm-1", "vm-2", "vm-3"]
+        with ThreadPoolExecutor(3) as pool:
+            started = [tmp_path / f"{name} runs" for name in names]
+            hanging = [
+                pool.submit(executor.run, server.target(name), f"touch '{mark}'; sleep 60", timeout_s=60)
+                for name, mark in zip(names, started, strict=True)
+            ]
+            assert eventually(lambda: all(mark.exists() for mark in started))
+            before = server.logins()
+            executor.stop()
+            assert [failure(job.result).problem for job in hanging] == [ProbeProblem.UNREACHABLE] * 3
+        late = failure(lambda: executor.run(server.target(), "touch late", timeout_s=TIMEOUT_S))
+        assert (late.sent, late.text, server.logins()) == (False, "the dispatcher stops", before)
+        assert not (server.folder / "late").exists()
+
+
 def test_ipv6(tmp_path: Path) -> None:
     """An address in brackets."""
     with running_sshd(tmp_path, listen="::1") as server:
