@@ -236,6 +236,18 @@ def test_who_no_longer_leads_does_not_act_and_may_lead_again(house: House, queue
     run_to_the_end(daemon, queue, waiting)
 
 
+def test_who_waits_to_lead_does_nothing_and_can_be_stopped(house: House, queue: LiveQueue) -> None:
+    """The lock is somebody else's from the start; health names them, and the stop does not wait for them."""
+    uuid = queue.queued()
+    with held_by_another(Path(house.read().state.lock_file)):
+        daemon = house.start()
+        until(lambda: f"process {os.getpid()}" in daemon.view().health().problem, "health names the holder")
+        daemon.stop(STOP_S)
+        assert state_of(daemon).leadership.term == 0
+        assert daemon.perform.tally.counts == {}
+    queue.done("PUT", f"containers/{uuid}", {"container": {"priority": 0}})
+
+
 def test_a_queue_that_never_answers_stops_no_other_lane(house: House) -> None:
     """The cloud is listed again and again meanwhile, and health says what is wrong."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
