@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -147,9 +149,14 @@ def test_a_connection_lost_in_the_middle_is_unknown(tmp_path: Path) -> None:
     with running_sshd(tmp_path) as server:
         executor = make_executor(server)
         started = tmp_path / "started"
-        killer = threading.Thread(target=lambda: (eventually(started.exists), server.stop()))
+
+        def cut() -> None:  # the server's end of this connection alone: a command that is killed first would be an answer
+            eventually(lambda: started.exists() and started.read_text().endswith("\n"))
+            os.kill(int(started.read_text()), signal.SIGKILL)
+
+        killer = threading.Thread(target=cut)
         killer.start()
-        error = failure(lambda: executor.run(server.target(), f"touch {started}; sleep 60", timeout_s=TIMEOUT_S))
+        error = failure(lambda: executor.run(server.target(), f"echo $PPID > {started}; sleep 60", timeout_s=TIMEOUT_S))
         killer.join()
         executor.stop()
     assert (error.problem, error.sent) == (ProbeProblem.UNREACHABLE, True)
