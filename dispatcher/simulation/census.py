@@ -39,12 +39,15 @@ FAULTS: tuple[str, ...] = (
     *("runner crashes", "runner ignores TERM", "runner is unkillable", "run lock stays"),
     *("dispatcher killed", "leader changed", "wall clock jumped", "settings reloaded", "hint", "priority changed"),
     *("operator: run", "operator: hold", "operator: drain", "operator: kill container", "operator: kill instance"),
+    "unlocked by somebody",
 )
 
 IMPOSSIBLE: dict[str, str] = {
     "leftover": "nothing deletes leftovers yet, so that a storm with them would never end",
     "create: held": "a call that takes effect after its deadline, and after two lists, can pass every limit",
     "destroy: held": "as for creates: the stub holds both or none",
+    "a process of it still runs": "a container with a known process is bound to it at once: a second lock on the same door",
+    "it is {instance.phase.value}": "the table lets every phase become SHUTDOWN, and is asked all the same",
 }
 """What a storm cannot or must not bring about → why."""
 

@@ -34,6 +34,13 @@ class Curious:
         for _ in range(times):
             self.judge(state, self._draw(state, uuids, names), now)
 
+    def _pair(self, state: State, uuids: list[str], names: list[str]) -> tuple[str, str]:
+        """A container and an instance: often those that belong together."""
+        uuid, name = self.chance.choice(uuids), self.chance.choice(names)
+        container = state.containers.get(uuid)
+        home = state.strays.get(uuid) if container is None else container.instance
+        return uuid, home if home is not None and self.chance.random() < 0.6 else name
+
     def judge(self, state: State, action: m.Action, now: float) -> None:
         reason = legal(state, action, now)
         try:
@@ -49,7 +56,7 @@ class Curious:
 
     def _draw(self, state: State, uuids: list[str], names: list[str]) -> m.Action:
         chance = self.chance
-        uuid, name = chance.choice(uuids), chance.choice(names)
+        uuid, name = self._pair(state, uuids, names)
         kinds: tuple[Callable[[], m.Action], ...] = (
             m.PollQueue,
             lambda: m.ReadContainers(uuids=(uuid,) * chance.choice((1, 1, 1, 101))),

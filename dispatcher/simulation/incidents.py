@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dispatcher.core import messages
-from dispatcher.core.model import IdleBehavior, Requirements
+from dispatcher.core.model import ContainerState, IdleBehavior, Requirements
 
 from .world import World
 
@@ -30,9 +30,9 @@ class Incidents:
         """Every incident, and how often it may strike in one storm."""
         return (
             (self.lose_instance, 4), (self.restart, 3), (self.cut_off, 3), (self.own_outage, 2), (self.queue_outage, 2),
-            (self.change_priority, 4), (self.choose_behavior, 5), (self.hand_over, 1), (self.jump_wall_clock, 1),
-            (self.kill_container, 2), (self.kill_instance, 1), (self.lose_connection, 3), (self.hint, 3),
-            (self.expire_credentials, 1), (self.reload_settings, 1),
+            (self.change_priority, 4), (self.take_lock_away, 2), (self.choose_behavior, 5), (self.hand_over, 1),
+            (self.jump_wall_clock, 1), (self.kill_container, 2), (self.kill_instance, 2), (self.lose_connection, 3),
+            (self.hint, 3), (self.expire_credentials, 1), (self.reload_settings, 1),
         )  # fmt: skip
 
     # -- users
@@ -54,6 +54,12 @@ class Incidents:
             self.counts["priority changed"] += 1
             self.world.queue.set_priority(self.chance.choice(opened).uuid, self.chance.choice((0, 1 << 50)))
 
+    def take_lock_away(self) -> None:
+        locked = [entry.uuid for entry in self.world.queue.open_entries() if entry.state is ContainerState.LOCKED]
+        if locked:
+            self.counts["unlocked by somebody"] += 1
+            self.world.queue.take_lock_away(self.chance.choice(locked))
+
     # -- operators
 
     def choose_behavior(self) -> None:
@@ -71,7 +77,8 @@ class Incidents:
             self.world.leader.post(messages.ContainerKillRequested(uuid=uuid, reason="storm"))
 
     def kill_instance(self) -> None:
-        name = self._any_instance()
+        young = [i.name for i in self.world.state.instances.all() if i.creating and i.id is not None]
+        name = young[0] if young else self._any_instance()
         if name is not None:
             self.counts["operator: kill instance"] += 1
             self.world.leader.post(messages.InstanceKillRequested(name=name, reason="storm", actor="storm"))
@@ -139,12 +146,12 @@ class Incidents:
         self.world.restart()
 
     def hand_over(self) -> None:
-        """The leader loses its lock without dying; another takes over, and the first gets to know it."""
+        """The leader loses its lock without dying; another takes over, and the first gets to know it a little late."""
         self.counts["leader changed"] += 1
         old = self.world.leader
-        old.post(messages.LeadershipLost(holder="another host"))
         self.world.start_dispatcher()
-        self.world.later(self.chance.uniform(1.0, 60.0), old.stop)
+        self.world.later(self.chance.choice((0.0, 1.0, 3.0)), lambda: old.post(messages.LeadershipLost(holder="another host")))
+        self.world.later(self.chance.uniform(4.0, 60.0), old.stop)
 
     def jump_wall_clock(self) -> None:
         self.counts["wall clock jumped"] += 1

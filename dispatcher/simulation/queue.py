@@ -87,6 +87,12 @@ class FakeQueue:
         if priority == 0 and entry.state is ContainerState.QUEUED:
             self._finish(entry, ContainerState.CANCELLED, "the user cancelled it")
 
+    def take_lock_away(self, uuid: str) -> None:
+        """An administrator unlocks a container, whatever is being done with it: its runner will not be let in."""
+        entry = self.entries[uuid]
+        if entry.state is ContainerState.LOCKED:
+            entry.state, entry.locked_by = ContainerState.QUEUED, None
+
     def open_entries(self) -> list[Entry]:
         return [entry for entry in self.entries.values() if not entry.state.final]
 

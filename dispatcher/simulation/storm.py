@@ -99,13 +99,14 @@ class Storm:
             quota_by_group={"a": 1} if self.chance.random() < 0.2 else {},
             capacity_by_type={"a2": 0, "a4": 1} if self.chance.random() < 0.3 else {},
             create_error_rate=rate(0.3), list_error_rate=rate(0.3), destroy_error_rate=rate(0.3),
-            set_tags_error_rate=rate(0.3), poll_create_error_rate=rate(0.3), driver_bug_rate=rate(0.05),
+            set_tags_error_rate=rate(0.3), poll_create_error_rate=rate(0.3), driver_bug_rate=rate(0.1),
             lost_answer_rate=rate(0.2), false_unknown_rate=rate(0.1), late_failure_rate=rate(0.2),
             list_lag_s=self.chance.choice((0.0, 3.0, 10.0)), tags_lag_s=self.chance.choice((0.0, 5.0)),
             partial_list_rate=rate(0.3), lying_list_rate=rate(0.1) if not ignored else 0.0,
             max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)), ignored_destroy_rate=ignored, leftover_rate=0.0,
             boot_s=self.chance.choice((5.0, 30.0)), max_boot_extra_s=self.chance.choice((0.0, 60.0)),
-            never_boots_rate=rate(0.1), broken_rate=rate(0.1), report_broken_rate=rate(0.1), hang_rate=rate(0.05),
+            never_boots_rate=self.chance.choice((0.0, 0.0, 0.02, 0.1, 0.7)),
+            broken_rate=rate(0.1), report_broken_rate=rate(0.1), hang_rate=rate(0.05),
             runner_missing_rate=rate(0.05), detach_s=self.chance.choice((0.0, 1.0)),
             prepare_s=self.chance.choice((0.0, 3.0)), runner_crash_rate=rate(0.15), ignores_term_rate=rate(0.2),
             unkillable_rate=rate(0.05), max_stale_lock_s=self.chance.choice((0.0, 3.0)), stuck_lock_rate=rate(0.05),
@@ -113,7 +114,8 @@ class Storm:
 
     def _bad_delays(self) -> Delays:
         slow = self.chance.choice((0.05, 0.5, 3.0))
-        return Delays(send=(0.001, slow), answer=(0.001, slow), commit=(0.0, 0.02))
+        create_s = self.chance.choice((0.0, 20.0))
+        return Delays(send=(0.001, slow), answer=(0.001, slow), commit=(0.0, 0.02), create_answer_s=create_s)
 
     def _set_faults(self) -> None:
         rate = self._rate

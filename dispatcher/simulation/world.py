@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from dispatcher.core import invariants, messages
+from dispatcher.core import messages
 from dispatcher.core.messages import Action, Event
 from dispatcher.core.model import DestroyCause, Instance, Leadership, Phase, Requirements, State
 from dispatcher.core.settings import Settings
@@ -31,6 +31,7 @@ from drivers.stub import StubCloud, StubDriver, StubKnobs
 
 from .cloud import FakeCloud
 from .instances import FakeInstances
+from .judge import Judge
 from .queue import FakeQueue, Violations
 
 SET_ID = "zzzzz-gj3su-000000000000000"
@@ -65,6 +66,7 @@ class Delays:
     send: Delay = (0.001, 0.02)
     answer: Delay = (0.001, 0.05)
     commit: Delay = (0.0, 0.004)
+    create_answer_s: float = 0.0  # how much longer the answer to a create may take
     hung_answer_s: float = 10.0  # an instance that does not answer takes this long to be given up
 
 
@@ -74,6 +76,7 @@ class Dispatcher:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.alive = True
+        self.judge = Judge(world.violations)
         self.serial = itertools.count()
         state = State(settings=world.settings)
         state = replace(state, leadership=Leadership(term=world.terms))
@@ -283,6 +286,8 @@ class World:
     def answer_delay(self, action: Action, events: list[Event]) -> float:
         """How long until the event of an act is there: longer when nobody answered, or when a runner is being detached."""
         delay = self.draw(self.delays.answer)
+        if isinstance(action, messages.CreateInstance):
+            delay += self.delays.create_answer_s * self.chance.random()
         for event in events:
             if isinstance(event, messages.Probed) and not event.report.reached:
                 return delay + self.delays.hung_answer_s * self.chance.random()
@@ -338,7 +343,7 @@ class World:
         """After each change: the laws hold, and what happened is counted."""
         if self.listener is not None:
             self.listener(dispatcher, message)
-        invariants.check_change(before, after)
+        dispatcher.judge.changed(before, after, message, self.clock.now_s)
         self.seen.messages[type(message).__name__] += 1
         if before.instances is after.instances:
             return
