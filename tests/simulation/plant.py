@@ -77,7 +77,9 @@ def _apply(house: Path, fault: Fault, *options: str) -> None:
 
 def run(house: Path, *words: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """A module of Python in this house and in no other."""
-    command, only_here = [sys.executable, "-m", *words], {"PYTHONPATH": str(house)}
+    command = [sys.executable, "-m", *words]
+    # compiled files are told apart by size and whole second: a fault just taken out would live on in them
+    only_here = {"PYTHONPATH": str(house), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=house, capture_output=True, text=True, timeout=timeout_s, env=only_here)
 
 
