@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.core import messages as m
-from dispatcher.core.model import ContainerState, IdleBehavior, Phase, ProcessPhase, QueueWrite
+from dispatcher.core.model import ContainerState, IdleBehavior, Phase, ProcessPhase, QueueWrite, Requirements
 from tests.core.build import C1, NOW, OTHERS, after, container, instance, listed, process, record, settings, state
 
 QUEUED, LOCKED, RUNNING, COMPLETE = (ContainerState(word) for word in ("Queued", "Locked", "Running", "Complete"))
@@ -51,6 +51,16 @@ def test_an_observation_older_than_the_last_one_says_nothing():
     """Answers overtake each other: the one that began first is stale whatever it says."""
     before = state(container(observed_s=900.0, priority=5))
     assert after(before, observed(899.0, record(priority=9))).containers[C1].priority == 5
+
+
+def test_what_a_container_asks_for_is_taken_from_an_older_answer_too_when_there_is_no_other():
+    """A read overtaken by a poll: the poll has the newer priority, and only the read says what is needed."""
+    before = state(container(observed_s=900.0, priority=5, requirements=None, fit=None, reading=True))
+    told = record(priority=9, requirements=Requirements(vcpus=1, ram_bytes=1))
+    seen = after(before, m.ContainersRead(began_s=899.0, asked=(C1,), records=(told,))).containers[C1]
+    assert (seen.priority, seen.reading, seen.read_due) == (5, False, False)
+    assert seen.fit is not None
+    assert seen.fit.types
 
 
 def test_a_record_that_somebody_else_locked_is_not_ours():

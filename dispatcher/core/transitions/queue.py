@@ -106,9 +106,9 @@ def _observe_record(
         if not _wanted(state, record):
             return None
         held = _fresh(record, began_s, now)
-    elif began_s < held.observed_s:
-        return held
     requirements, fit = _sized(state, held, record, memo)
+    if began_s < held.observed_s:  # an older answer may still be the only one that says what it asks for: polls do not
+        return replace(held, requirements=requirements, fit=fit) if held.requirements is None else held
     container = replace(
         held, priority=record.priority, gateway_address=record.gateway_address or held.gateway_address, observed_s=began_s,
         requirements=requirements, fit=fit,
