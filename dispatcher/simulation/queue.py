@@ -92,6 +92,7 @@ class FakeQueue:
         entry = self.entries[uuid]
         if entry.state is ContainerState.LOCKED:
             entry.state, entry.locked_by = ContainerState.QUEUED, None
+            self.set_priority(uuid, entry.priority)  # nobody wanted it any more, and only its lock kept it
 
     def open_entries(self) -> list[Entry]:
         return [entry for entry in self.entries.values() if not entry.state.final]
