@@ -89,6 +89,10 @@ class SSHInstances:
             return KillReport(gone=False, error=error.text)
         return KillReport(gone=answer.status == 0, error="" if answer.status == 0 else _complaint("kill", answer))
 
+    def output(self, target: Target, uuid: str) -> str:
+        """Runners do not keep their output anywhere yet."""
+        return ""
+
     def close(self, name: str) -> None:
         self._executor.forget(name)
 

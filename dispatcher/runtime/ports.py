@@ -74,5 +74,9 @@ class InstancePort(Protocol):
 
     def kill(self, target: Target, uuid: str, signal: int) -> KillReport: ...
 
+    def output(self, target: Target, uuid: str) -> str:
+        """The end of what the runner of this container wrote to its standard output and error: the last 50 lines, at most 16 kB,
+        asked for in one command of at most 5 s. Empty when there is none or it cannot be had. Not yet safe to be shown."""
+
     def close(self, name: str) -> None:
         """Forget the connection and everything pinned for it: the instance is gone."""

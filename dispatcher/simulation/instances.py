@@ -141,5 +141,13 @@ class FakeInstances:
         except (Unreachable, CommandFailed) as error:
             return KillReport(gone=False, error=str(error))
 
+    def output(self, target: Target, uuid: str) -> str:
+        now = self.cloud.now()
+        self.cloud.advance(now)
+        try:
+            return self._find(target).read_output(uuid, now)
+        except (Unreachable, CommandFailed):
+            return ""
+
     def close(self, name: str) -> None:
         """There is no connection to close."""

@@ -225,6 +225,12 @@ class StubInstance:
         process = self.processes.get(uuid)
         return process is None or process.kill(signal, now, self.workload)
 
+    def read_output(self, uuid: str, now: float) -> str:
+        """The end of what the runner of this container wrote; empty when there never was one."""
+        self.run_command(now)
+        process = self.processes.get(uuid)
+        return process.output(now) if process is not None else ""
+
     def _forget_processes(self, now: float) -> None:
         """Drop what is over and holds nothing: an instance may live long."""
         self.processes = {uuid: p for uuid, p in self.processes.items() if p.alive or p.is_stale(now)}

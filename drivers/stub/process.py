@@ -91,6 +91,13 @@ class StubProcess:
         """The runner is gone and something of it still holds its lock file."""
         return self.ended_s is not None and now < self.ended_s + self.lock_outlives_s
 
+    def output(self, now: float) -> str:
+        """What it wrote up to now, in lines."""
+        said = [f"crunch-run {self.uuid}: started"]
+        said += [f"crunch-run {self.uuid}: the container runs"] if self.began else []
+        said += [f"crunch-run {self.uuid}: {self.ending.value}"] if self.ending is not None else []
+        return "".join(f"{line}\n" for line in said)
+
     @property
     def next_s(self) -> float:
         """When something happens next by itself."""

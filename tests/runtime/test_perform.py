@@ -115,6 +115,9 @@ class InstanceWorld(World):
     def kill(self, target: m.Target, uuid: str, signal: int) -> m.KillReport:
         return self._answer("kill", m.KillReport(gone=True), target, uuid, signal)
 
+    def output(self, target: m.Target, uuid: str) -> str:
+        return self._answer("output", "the last line", target, uuid)
+
     def close(self, name: str) -> None:
         self._answer("close", None, name)
 
