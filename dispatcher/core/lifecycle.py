@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dispatcher.core import pacing
-from dispatcher.core.messages import Action, CreateInstance, DestroyInstance, PollCreate, RemoveInstance, SaveTags
+from dispatcher.core.messages import (
+    Action,
+    CreateInstance,
+    DestroyInstance,
+    ExpireIdleBehavior,
+    PollCreate,
+    RemoveInstance,
+    SaveTags,
+)
 from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
 from dispatcher.core.reconcile import given_up
 from dispatcher.core.transitions.cloud import tags_differ
@@ -34,6 +42,8 @@ def plan(state: State, now: float) -> list[Action]:
 def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
     if instance.misses:
         yield RemoveInstance(name=instance.name)
+    if now >= instance.operator.until_s:
+        yield ExpireIdleBehavior(name=instance.name)
     if instance.operation is not None and now >= instance.operation_polled_s + POLL_CREATE_S:
         yield PollCreate(name=instance.name)
     if instance.create_unknown and now >= create_again_s(instance):
@@ -78,7 +88,8 @@ def _judge(state: State, instance: Instance, now: float) -> tuple[DestroyCause, 
     settings = state.settings
     # 1. An operator's kill, which alone ends a hold.
     if instance.kill_requested:
-        return DestroyCause.OPERATOR, f"an operator asked for it: {instance.kill_requested}"
+        held = " (it was on hold)" if instance.idle_behavior is IdleBehavior.HOLD else ""
+        return DestroyCause.OPERATOR, f"an operator asked for it: {instance.kill_requested}{held}"
     if instance.idle_behavior is IdleBehavior.HOLD:
         return None
     # 2. The cloud accepted the create and failed later.
@@ -144,7 +155,7 @@ def due_s(state: State, now: float) -> float:
 
 def _next_look(state: State, instance: Instance, now: float) -> float:
     settings = state.settings
-    times = [now + 60.0]
+    times = [now + 60.0, instance.operator.until_s]
     if instance.operation is not None:
         times.append(instance.operation_polled_s + POLL_CREATE_S)
     if instance.create_unknown and settings.create_is_idempotent:

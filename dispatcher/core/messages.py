@@ -7,6 +7,7 @@ before the first byte was sent: the rules of evidence rest on it.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -238,10 +239,12 @@ class CreatePolled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstancesListed(Event):
-    """Instances from a list, in slices; those that say nothing new are left out only if their sign of life is in the end."""
+    """Instances from a list, in slices; those that say nothing new are left out only if their sign of life is in the end.
+    ``until_s``: name → when the operator's choice in its tags ends, on our clock."""
 
     began_s: float
     instances: tuple[ListedInstance, ...]
+    until_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,13 +332,16 @@ class ProbeHinted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleBehaviorSet(Event):
-    """An operator chose. ``at`` is UTC, RFC 3339, for display and tags."""
+    """An operator chose. ``at`` and ``until`` are UTC in whole seconds, RFC 3339, for display and tags; ``until_s`` is the end
+    on our clock."""
 
     name: str
     behavior: IdleBehavior
     actor: str = ""
     reason: str = ""
     at: str = ""
+    until: str = ""
+    until_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,6 +486,13 @@ class CondemnInstance(Action):
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireIdleBehavior(Action):
+    """The time for which an operator chose it is over: back to run. No I/O."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,11 +231,14 @@ class Destroy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorNote:
-    """Who chose an idle behaviour, when (UTC, RFC 3339) and why."""
+    """Who chose an idle behaviour, when (UTC, RFC 3339) and why. ``until`` is when it goes back to run, as text, and
+    ``until_s`` the same on our clock; a choice without an end has neither."""
 
     actor: str = ""
     reason: str = ""
     at: str = ""
+    until: str = ""
+    until_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

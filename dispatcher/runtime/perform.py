@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerRecord, Instance, QueueWrite, State
-from dispatcher.core.transitions.cloud import own_tags
+from dispatcher.core.notes import until_text
+from dispatcher.core.transitions.cloud import all_tags, own_tags
 from dispatcher.driver import Call, CreateRequest, InstanceType
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target
+from dispatcher.runtime.times import unix_s
 
 SLICE = 50
 LOCAL = (m.RemoveInstance,)  # sends nothing to anybody, and has to be done whoever leads
@@ -218,12 +220,19 @@ class Perform:
         state = self._snapshot()
         shown = _named_apart(state, listing.instances)
         events: list[m.Event] = [
-            m.InstancesListed(began_s=began, instances=part) for part in slices(shown)
+            m.InstancesListed(began_s=began, instances=part, until_s=self._ends(state, part)) for part in slices(shown)
         ]
         if listing.complete:
             for names in slices(missed(state, shown)):
                 events.append(m.InstancesMissed(began_s=began, names=names))
         return [*events, m.ListEnded(began_s=began, complete=listing.complete, leftovers=listing.leftovers)]
+
+    def _ends(self, state: State, listed: Sequence[ListedInstance]) -> dict[str, float]:
+        """When the choices of operators end, on our clock: tags tell it in wall time."""
+        clock, prefix = self._ports.clock, state.settings.tag_prefix
+        walls = {one.name: unix_s(text) for one in listed if (text := until_text(one.tags, prefix))}
+        offset_s = clock.monotonic() - clock.wall()
+        return {name: wall_s + offset_s for name, wall_s in walls.items() if wall_s is not None}
 
     def _destroy(self, action: m.DestroyInstance, state: State) -> list[m.Event]:
         instance = state.instances.get(action.name)
@@ -244,7 +253,7 @@ class Perform:
         instance = state.instances.get(action.name)
         if instance is None or instance.id is None:
             return [m.TagsSaved(name=action.name, tags={})]
-        tags = {**instance.tags, **own_tags(instance, state.settings)}
+        tags = all_tags(instance, state.settings)
         try:
             self._ports.cloud.set_tags(instance.id, tags, self._call(state))
         except CloudCallFailed as error:

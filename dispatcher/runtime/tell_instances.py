@@ -30,7 +30,8 @@ def instance_news(before: Instance | None, after: Instance | None, now_s: float)
 def _appeared(instance: Instance) -> Told:
     if instance.phase is Phase.CREATING:
         return _told(instance, f"is asked for: instance type {instance.type}")
-    text = f"was found in the cloud: {instance.phase}, instance type {instance.type or 'unknown'}, {instance.idle_behavior}"
+    chosen = f"{instance.idle_behavior}{_note(instance)}"
+    text = f"was found in the cloud: {instance.phase}, instance type {instance.type or 'unknown'}, {chosen}"
     return _told(instance, text, IdleBehavior=instance.idle_behavior.value)
 
 
@@ -92,13 +93,20 @@ def _condition_news(before: Instance, after: Instance) -> Iterator[Told]:
 
 
 def _operator_news(before: Instance, after: Instance) -> Iterator[Told]:
-    if after.idle_behavior is not before.idle_behavior:
-        note = after.operator
-        who = f" ({note.actor}{': ' + note.reason if note.reason else ''})" if note.actor or note.reason else ""
-        text = f"idle behaviour {before.idle_behavior} → {after.idle_behavior}{who}"
+    if after.idle_behavior is not before.idle_behavior or after.operator != before.operator:
+        text = f"idle behaviour {before.idle_behavior} → {after.idle_behavior}{_note(after)}"
         yield _told(after, text, IdleBehavior=after.idle_behavior.value)
     if after.kill_requested and not before.kill_requested:
         yield _told(after, f"an operator asked to kill it: {after.kill_requested}", level=WARNING)
+
+
+def _note(instance: Instance) -> str:
+    """Who chose, until when and why, as far as it is known."""
+    note = instance.operator
+    until = f"until {note.until}" if note.until else ""
+    who = " ".join(part for part in (note.actor, until) if part)
+    told = ": ".join(part for part in (who, note.reason) if part)
+    return f" ({told})" if told else ""
 
 
 # -------------------------------------------------------------------------------------------------------------- processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 from dispatcher.runtime.ports import Clock
 
@@ -15,6 +16,14 @@ def rfc3339(wall_s: float) -> str:
     except (OverflowError, ValueError, OSError):
         return "0001-01-01T00:00:00Z"
     return f"{day}.{part:09d}Z"
+
+
+def unix_s(text: str) -> float | None:
+    """The Unix time of an RFC 3339 text; None when it is none, or a date that no calendar has."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def utc_at(clock: Clock, at_s: float) -> str:

@@ -38,7 +38,8 @@ FAULTS: tuple[str, ...] = (
     *("probe lost", "start lost", "start not sent", "credentials expired"),
     *("runner crashes", "runner ignores TERM", "runner is unkillable", "run lock stays"),
     *("dispatcher killed", "leader changed", "wall clock jumped", "settings reloaded", "hint", "priority changed"),
-    *("operator: run", "operator: hold", "operator: drain", "operator: kill container", "operator: kill instance"),
+    *("operator: run", "operator: hold", "operator: drain", "operator: for a time"),
+    *("operator: kill container", "operator: kill instance"),
     "unlocked by somebody",
 )
 

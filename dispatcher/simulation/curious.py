@@ -73,6 +73,7 @@ class Curious:
             lambda: m.RemoveInstance(name=name),
             lambda: m.SaveTags(name=name),
             lambda: m.CondemnInstance(name=name, reason="curious"),
+            lambda: m.ExpireIdleBehavior(name=name),
             lambda: m.ProbeInstance(name=name),
             lambda: m.StartContainer(uuid=uuid, instance=name),
             lambda: m.KillProcess(name=name, uuid=uuid, signal=15, reason="curious"),

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from dispatcher.core import messages
 from dispatcher.core.model import ContainerState, IdleBehavior, Requirements
@@ -16,6 +17,11 @@ from dispatcher.core.model import ContainerState, IdleBehavior, Requirements
 from .world import World
 
 GIB = 1 << 30
+LONG = "because\n" * 100  # longer than a tag may be, and on many lines
+
+
+def whole_seconds(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Incidents:
@@ -67,7 +73,14 @@ class Incidents:
         if name is not None:
             behavior = self.chance.choice(list(IdleBehavior))
             self.counts[f"operator: {behavior.value}"] += 1
-            self.world.leader.post(messages.IdleBehaviorSet(name=name, behavior=behavior, actor="storm"))
+            clock, for_s = self.world.clock, float(self.chance.choice((0, 0, 20, 300)))
+            chosen = messages.IdleBehaviorSet(
+                name=name, behavior=behavior, actor="storm@host", reason=LONG, at=whole_seconds(clock.wall())
+            )
+            if for_s:
+                self.counts["operator: for a time"] += 1
+                chosen = replace(chosen, until=whole_seconds(clock.wall() + for_s), until_s=clock.now_s + for_s)
+            self.world.leader.post(chosen)
 
     def kill_container(self) -> None:
         bound = [c.uuid for c in self.world.state.containers.all() if c.instance is not None]

@@ -14,6 +14,7 @@ from dispatcher.core.messages import (
     CreateInstance,
     DestroyInstance,
     Event,
+    ExpireIdleBehavior,
     LockContainer,
     RemoveInstance,
     StartContainer,
@@ -56,6 +57,9 @@ class Judge:
                 yield from self._lock(before, uuid, name)
             case StartContainer(uuid=uuid, instance=name):
                 yield from self._start(before, uuid, name)
+            case ExpireIdleBehavior(name=name):
+                if now < before.instances[name].operator.until_s:
+                    yield f"{name} goes back to work before the time that an operator named"
             case UnlockContainer(uuid=uuid):
                 if _runs(before, uuid):
                     yield f"{uuid} is unlocked while a process of it is known"

@@ -26,6 +26,8 @@ from drivers.stub import refusals
 from drivers.stub.cloud import Owner, StubCloud
 from drivers.stub.instance import StubInstance
 
+TAG_CHARACTERS = 256  # Azure and EC2 refuse longer values
+
 
 class StubDriver:
     """One driver opened on the cloud: it sees what carries its InstanceSetID."""
@@ -72,6 +74,13 @@ class StubDriver:
         }
         for text in [text for text, made in mistakes.items() if made]:
             self.cloud.report_bug(f"create {request.name}: {text}")
+        self._check_tags(f"create {request.name}", request.tags)
+
+    def _check_tags(self, where: str, tags: Mapping[str, str]) -> None:
+        """What clouds refuse: long values, and what cannot be printed."""
+        for name, value in tags.items():
+            if len(str(value)) > TAG_CHARACTERS or not str(value).isprintable():
+                self.cloud.report_bug(f"{where}: the tag {name} is longer than {TAG_CHARACTERS} characters or not printable")
 
     def list(self, call: Call) -> Listing:
         knobs = self.cloud.knobs
@@ -100,6 +109,7 @@ class StubDriver:
         in_time = self.cloud.take_time(knobs.set_tags_takes_s, call)
         if not self.owner.owns(tags):
             self.cloud.report_bug(f"set_tags {instance_id}: tags lack our InstanceSetID, the instance would be lost")
+        self._check_tags(f"set_tags {instance_id}", tags)
 
         def act() -> None:
             instance = self._find(instance_id, "set_tags")

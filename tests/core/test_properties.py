@@ -85,7 +85,11 @@ def events(now: float):
         st.builds(m.StartEnded, name=names, uuid=uuids, outcome=st.sampled_from(list(m.StartOutcome))),
         st.builds(m.KillEnded, name=names, uuid=uuids, gone=st.booleans()),
         st.builds(m.ConnectionLost, name=names),
-        st.builds(m.IdleBehaviorSet, name=names, behavior=st.sampled_from(list(IdleBehavior))),
+        st.builds(
+            m.IdleBehaviorSet, name=names, behavior=st.sampled_from(list(IdleBehavior)), actor=texts, reason=texts,
+            at=st.just("2027-01-15T08:00:00Z"), until=st.just("2027-01-15T09:00:00Z"),
+            until_s=st.sampled_from((now - 1.0, now + 5.0, float("inf"))),
+        ),
         st.builds(m.InstanceKillRequested, name=names, reason=texts),
         st.builds(m.ContainerKillRequested, uuid=uuids, reason=texts),
         st.sampled_from((m.QueueHinted(), m.LeadershipGained(quiet_s=1.0), m.LeadershipLost(), m.SettingsLoaded(settings=MENU))),

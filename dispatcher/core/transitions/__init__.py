@@ -71,12 +71,13 @@ INTENTS: dict[type[m.Action], Change] = {
     m.RemoveInstance: cloud.begin_remove,
     m.SaveTags: cloud.begin_save_tags,
     m.CondemnInstance: operators.begin_condemn,
+    m.ExpireIdleBehavior: operators.begin_expire,
     m.ProbeInstance: processes.begin_probe,
     m.StartContainer: processes.begin_start,
     m.KillProcess: processes.begin_kill,
 }
 
-WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance)
+WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance, m.ExpireIdleBehavior)
 """Actions that are done once they are recorded: nothing is to be performed."""
 
 

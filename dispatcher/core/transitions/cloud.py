@@ -36,10 +36,10 @@ from dispatcher.core.model import (
     HoldoffKind,
     IdleBehavior,
     Instance,
-    OperatorNote,
     Phase,
     State,
 )
+from dispatcher.core.notes import note_of, note_tags, tag_names
 from dispatcher.core.settings import Settings
 from dispatcher.core.transitions.changes import put_instance, put_instances, remove_instance
 from dispatcher.core.transitions.table import move
@@ -65,13 +65,24 @@ def own_tags(instance: Instance, settings: Settings) -> dict[str, str]:
         f"{prefix}InstanceType": instance.type,
         f"{prefix}IdleBehavior": instance.idle_behavior.value,
         f"{prefix}InstanceSecret": instance.secret,
+        **note_tags(instance, prefix),
     }
 
 
+def all_tags(instance: Instance, settings: Settings) -> dict[str, str]:
+    """What is sent, which replaces all there is: what others put there stays, a note that holds no more goes."""
+    notes = tag_names(settings.tag_prefix)
+    kept = {name: value for name, value in instance.tags.items() if name not in notes}
+    return {**kept, **own_tags(instance, settings)}
+
+
 def tags_differ(instance: Instance, settings: Settings) -> bool:
-    """Whether the cloud's copy of the operator's choice is not the one we hold."""
-    listed = instance.tags.get(f"{settings.tag_prefix}IdleBehavior", IdleBehavior.RUN.value)
-    return listed != instance.idle_behavior.value
+    """Whether the cloud's copy of the operator's choice, or of the note about it, is not the one we hold."""
+    prefix, tags = settings.tag_prefix, instance.tags
+    if tags.get(f"{prefix}IdleBehavior", IdleBehavior.RUN.value) != instance.idle_behavior.value:
+        return True
+    wanted = note_tags(instance, prefix)
+    return any(tags.get(name) != wanted.get(name) for name in tag_names(prefix))
 
 
 def _behavior(tags: Mapping[str, str], prefix: str) -> IdleBehavior:
@@ -173,14 +184,15 @@ def match(state: State, listed: ListedInstance) -> Instance | None:
     return state.instances.get(listed.name)
 
 
-def _adopt(state: State, listed: ListedInstance, began_s: float, now: float) -> Instance:
+def _adopt(state: State, listed: ListedInstance, began_s: float, until_s: float | None, now: float) -> Instance:
     """An instance of ours that this process did not create."""
     prefix = state.settings.tag_prefix
-    type_name = listed.tags.get(f"{prefix}InstanceType", "")
+    type_name, behavior = listed.tags.get(f"{prefix}InstanceType", ""), _behavior(listed.tags, prefix)
     instance = Instance(
         name=listed.name, id=listed.id, type=type_name, provider_type=listed.provider_type, phase=Phase.UNKNOWN,
-        secret=listed.tags.get(f"{prefix}InstanceSecret", ""), idle_behavior=_behavior(listed.tags, prefix),
-        operator=OperatorNote(), phase_since_s=now, appeared_s=now, listed_s=began_s, ever_listed=True, probe_due=True,
+        secret=listed.tags.get(f"{prefix}InstanceSecret", ""), idle_behavior=behavior,
+        operator=note_of(listed.tags, prefix, behavior, until_s), phase_since_s=now, appeared_s=now, listed_s=began_s,
+        ever_listed=True, probe_due=True,
         condemned="" if type_name in state.settings.instance_types else WITHOUT_TYPE,
     )  # fmt: skip
     if listed.state is Presence.DELETING:
@@ -225,7 +237,7 @@ def listed(state: State, event: InstancesListed, now: float) -> State:
     failed: list[ListedInstance] = []
     for one in event.instances:
         known = match(state, one)
-        instance = _adopt(state, one, event.began_s, now) if known is None else known
+        instance = _adopt(state, one, event.began_s, event.until_s.get(one.name), now) if known is None else known
         instance = _appeared(_refresh(instance, one, event.began_s), now)
         changed.append(instance)
         if one.state is Presence.FAILED and not instance.failure:

@@ -16,6 +16,7 @@ from dispatcher.core.messages import (
     CondemnInstance,
     CreateInstance,
     DestroyInstance,
+    ExpireIdleBehavior,
     ForgetContainer,
     KillProcess,
     ListInstances,
@@ -302,6 +303,13 @@ def _condemn(state: State, action: CondemnInstance, now: float) -> Reason:
     return "there is no such instance" if instance is None else ("it is already" if instance.condemned else None)
 
 
+def _expire(state: State, action: ExpireIdleBehavior, now: float) -> Reason:
+    instance = state.instances.get(action.name)
+    if instance is None:
+        return "there is no such instance"
+    return "the time of its idle behaviour is not over" if now < instance.operator.until_s else None
+
+
 # --------------------------------------------------------------------------------------------------------------- processes
 
 
@@ -388,6 +396,7 @@ RULES: dict[type[Action], Callable[[State, Any, float], Reason]] = {
     RemoveInstance: _remove,
     SaveTags: _save_tags,
     CondemnInstance: _condemn,
+    ExpireIdleBehavior: _expire,
     ProbeInstance: _probe,
     StartContainer: _start,
     KillProcess: _kill,

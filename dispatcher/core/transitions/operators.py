@@ -7,6 +7,7 @@ from dispatcher.core.maps import Map
 from dispatcher.core.messages import (
     CondemnInstance,
     ContainerKillRequested,
+    ExpireIdleBehavior,
     IdleBehaviorSet,
     InstanceKillRequested,
     LeadershipGained,
@@ -14,6 +15,7 @@ from dispatcher.core.messages import (
     SettingsLoaded,
 )
 from dispatcher.core.model import NEVER, Container, IdleBehavior, Instance, OperatorNote, State
+from dispatcher.core.notes import one_line
 from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
 from dispatcher.core.transitions.cloud import WITHOUT_TYPE
 from dispatcher.core.values import replace
@@ -23,29 +25,44 @@ def idle_behavior_set(state: State, event: IdleBehaviorSet, now: float) -> State
     instance = state.instances.get(event.name)
     if instance is None:
         return state
-    note = OperatorNote(actor=event.actor, reason=event.reason, at=event.at)
-    released = event.behavior is IdleBehavior.RUN and instance.idle_behavior is not IdleBehavior.RUN
+    note = OperatorNote(actor=one_line(event.actor), reason=one_line(event.reason), at=event.at)
+    if event.behavior is not IdleBehavior.RUN:
+        note = replace(note, until=event.until, until_s=event.until_s)
+    return put_instance(state, _choose(instance, event.behavior, note, now))
+
+
+def _choose(instance: Instance, behavior: IdleBehavior, note: OperatorNote, now: float) -> Instance:
+    released = behavior is IdleBehavior.RUN and instance.idle_behavior is not IdleBehavior.RUN
     busy_s = now if released else instance.busy_s  # it was released to be used, not to be found idle at once
-    changed = replace(instance, idle_behavior=event.behavior, operator=note, tags_failed=0, busy_s=busy_s)
-    return put_instance(state, changed)
+    return replace(instance, idle_behavior=behavior, operator=note, tags_failed=0, busy_s=busy_s)
+
+
+def begin_expire(state: State, action: ExpireIdleBehavior, now: float) -> State:
+    instance = state.instances[action.name]
+    chosen = instance.operator
+    why = one_line(f"the {instance.idle_behavior.value} of {chosen.actor or 'an operator'} was meant to end now: {chosen.reason}")
+    note = OperatorNote(reason=why.removesuffix(": "), at=chosen.until)
+    return put_instance(state, _choose(instance, IdleBehavior.RUN, note, now))
 
 
 def instance_kill_requested(state: State, event: InstanceKillRequested, now: float) -> State:
     instance = state.instances.get(event.name)
     if instance is None:
         return state
-    reason = event.reason or "no reason given"
-    return put_instance(state, replace(instance, kill_requested=f"{reason} ({event.actor})" if event.actor else reason))
+    return put_instance(state, replace(instance, kill_requested=_asked(event)))
+
+
+def _asked(event: InstanceKillRequested | ContainerKillRequested) -> str:
+    """Why, and who."""
+    reason, actor = one_line(event.reason) or "no reason given", one_line(event.actor)
+    return f"{reason} ({actor})" if actor else reason
 
 
 def container_kill_requested(state: State, event: ContainerKillRequested, now: float) -> State:
     container = state.containers.get(event.uuid)
     if container is None:
         return state
-    reason = event.reason or "no reason given"
-    return put_container(
-        state, replace(container, kill_requested=f"{reason} ({event.actor})" if event.actor else reason)
-    )
+    return put_container(state, replace(container, kill_requested=_asked(event)))
 
 
 def begin_condemn(state: State, action: CondemnInstance, now: float) -> State:
