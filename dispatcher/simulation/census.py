@@ -48,6 +48,7 @@ IMPOSSIBLE: dict[str, str] = {
     "create: held": "a call that takes effect after its deadline, and after two lists, can pass every limit",
     "destroy: held": "as for creates: the stub holds both or none",
     "a process of it still runs": "a container with a known process is bound to it at once: a second lock on the same door",
+    "too soon after a failure": "a failure makes a read due that is not sent before that time: a second lock on the same door",
     "it is {instance.phase.value}": "the table lets every phase become SHUTDOWN, and is asked all the same",
 }
 """What a storm cannot or must not bring about → why."""
