@@ -34,6 +34,7 @@ from dispatcher.core.model import (
     Resources,
     State,
 )
+from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
 from dispatcher.core.transitions.room import accepts_work, empty, room, shares_vcpu
 
@@ -185,16 +186,12 @@ class _Pass:
         )
         self.shapes: dict[tuple[Resources, tuple[str, ...]], _Shape] = {}
         self.known_shapes: dict[int, _Shape] = {}
-        self.locks_left = self._locks_left()
+        self.locks_left = locks.free(state.queue, now)
         self.limit_left, self.limit_name = instance_limit(state)
         self.creates_left = min(creates_left(state), pacing.tokens(state, "create", now))
         self.unplaced = 0
         if not self.slots and self.limit_left < 1:  # nobody finds a place: whoever has none need not be looked at
             self.decision.over_limit = self.limit_name
-
-    def _locks_left(self) -> int:
-        queue = self.state.queue
-        return queue.lock_window - queue.locks_in_flight if self.now >= queue.locks_held_until_s else 0
 
     @cached_property
     def supervisors_left(self) -> float:

@@ -54,7 +54,7 @@ class Judge:
             case RemoveInstance(name=name):
                 yield from self._remove(before, name)
             case LockContainer(uuid=uuid, instance=name):
-                yield from self._lock(before, uuid, name)
+                yield from self._lock(before, uuid, name, now)
             case StartContainer(uuid=uuid, instance=name):
                 yield from self._start(before, uuid, name)
             case ExpireIdleBehavior(name=name):
@@ -94,11 +94,12 @@ class Judge:
         if len(instance.misses) < (1 if acknowledged else 2):
             yield f"{name} is removed after {len(instance.misses)} lists without it"
 
-    def _lock(self, before: State, uuid: str, name: str) -> Iterator[str]:
+    def _lock(self, before: State, uuid: str, name: str, now: float) -> Iterator[str]:
         instance = before.instances[name]
         if instance.phase not in (Phase.BOOTING, Phase.READY):
             yield f"{uuid} is locked for {name}, which is {instance.phase.value}"
-        if before.queue.locks_in_flight >= before.queue.lock_window:
+        opened = min(16.0, before.queue.lock_window + (now - before.queue.overloaded_s) * 16 / 60)
+        if before.queue.locks_in_flight >= opened:
             yield f"{uuid} is locked beyond the window"
         if _runs(before, uuid):
             yield f"{uuid} is locked while a process of it is known"

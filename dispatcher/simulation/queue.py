@@ -23,6 +23,7 @@ class QueueKnobs:
     error_rate: float = 0.0  # nothing happened, and the caller is told so
     lost_answer_rate: float = 0.0  # it happened, and the caller is not told
     overload_rate: float = 0.0  # 503 on a lock
+    overloads: int = 0  # so many locks from now on are answered 503
     short_poll_rate: float = 0.0  # a poll that leaves some out (pages shifted under it)
     garbled_rate: float = 0.0  # an answer with a record in it that nobody understands
     down_until_s: float = -1.0
@@ -67,6 +68,7 @@ class FakeQueue:
         self.running: dict[str, str] = {}  # uuid → instance on which a runner of it is alive
         self.faults: dict[str, int] = {}
         self.starts: dict[str, int] = {}
+        self.ended_at: list[tuple[float, str]] = []
         self.serial = 0
         self.address_of: Callable[[str], str] = lambda instance_id: ""
 
@@ -158,8 +160,9 @@ class FakeQueue:
         return Records(records=kept, rejected={spoilt.uuid: "priority is not a number"})
 
     def lock(self, uuid: str) -> ContainerRecord:
-        if self._fault("lock: 503", self.knobs.overload_rate):
-            raise QueueError(QueueFailure(text="", status=503))
+        self.knobs.overloads, forced = max(0, self.knobs.overloads - 1), self.knobs.overloads > 0
+        if forced or self._fault("lock: 503", self.knobs.overload_rate):
+            raise QueueError(QueueFailure(text="HTTP 503: no reason given", status=503))
         self._arrive("lock")
         entry = self.entries[uuid]
         if entry.state is not ContainerState.QUEUED or entry.priority < 1:
@@ -224,6 +227,7 @@ class FakeQueue:
         return True
 
     def ended(self, uuid: str, instance_id: str, at_s: float, ending: Ending, began: bool) -> None:
+        self.ended_at.append((at_s, uuid))
         if self.running.get(uuid) == instance_id:
             del self.running[uuid]
         entry = self.entries[uuid]

@@ -9,6 +9,7 @@ import pytest
 from dispatcher.core import messages as m
 from dispatcher.core import reconcile
 from dispatcher.core.model import ContainerState, Phase, ProcessPhase, QueueWrite
+from dispatcher.core.transitions import locks
 from tests.core.build import C1, NOW, OTHERS, after, container, instance, kill, process, record, settings, state, wants
 
 QUEUED, LOCKED, RUNNING, COMPLETE, CANCELLED = ContainerState
@@ -269,12 +270,32 @@ def test_503_on_locks_halves_the_window_and_success_widens_it(status, strikes, w
 
     Regression: one 503 of any call collapsed the throughput for dozens of boots."""
     before = state(
-        container(writing=QueueWrite.LOCK), queue={"lock_window": 8, "locks_in_flight": 1, "lock_strikes": strikes}
+        container(writing=QueueWrite.LOCK, state_changed_s=NOW - 0.5),
+        queue={"lock_window": 8, "locks_in_flight": 1, "lock_strikes": strikes, "overloaded_s": NOW - 1},
     )
     failed = m.ContainerWriteFailed(uuid=C1, write=QueueWrite.LOCK, failure=m.QueueFailure(text="", status=status))
     done = m.ContainerWritten(uuid=C1, write=QueueWrite.LOCK, record=record(state=LOCKED))
     queue = after(before, done if status == 200 else failed).queue
     assert (queue.lock_window, queue.locks_in_flight, max(0.0, queue.locks_held_until_s - NOW)) == (window, 0, pause_s)
+
+
+def test_locks_that_are_refused_together_are_one_pull_of_the_brake():
+    """Sixteen that were on their way when the service had enough are one reason to pause, and not sixteen."""
+    uuids = [f"zzzzz-dz642-{number:015d}" for number in range(16)]
+    sent = [container(uuid, writing=QueueWrite.LOCK, state_changed_s=NOW - 2) for uuid in uuids]
+    refused = [
+        m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.LOCK, failure=m.QueueFailure(text="", status=503)) for uuid in uuids
+    ]
+    braked = after(state(*sent, queue={"locks_in_flight": 16}), *refused)
+    assert (braked.queue.lock_window, braked.queue.lock_strikes, braked.queue.locks_held_until_s) == (8, 1, NOW + 1)
+    assert {(c.write_failures, c.not_before_s, c.read_due) for c in braked.containers.all()} == {(0, NOW + 1, True)}
+
+
+@pytest.mark.parametrize(("later_s", "most"), [(0.0, 0), (1.0, 8), (30.0, 16), (59.0, 16), (60.0, 16)])
+def test_12_12_the_window_of_locks_opens_with_time_alone(later_s, most):
+    """One 503 is over within a minute also where hardly anything is locked."""
+    queue = state(queue={"lock_window": 8, "overloaded_s": NOW, "locks_held_until_s": NOW + 1}).queue
+    assert locks.free(queue, NOW + later_s) == most
 
 
 def test_a_lock_that_failed_gives_its_place_back():

@@ -41,7 +41,7 @@ from dispatcher.core.model import (
     ProcessPhase,
     State,
 )
-from dispatcher.core.transitions import table
+from dispatcher.core.transitions import locks, table
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
 from dispatcher.core.transitions.room import Reason, accepts_work, has_room, proved_empty
 
@@ -104,7 +104,7 @@ def _lock(state: State, action: LockContainer, now: float) -> Reason:
         return f"it is {container.state.value}"
     if container.instance is not None:
         return "a process of it may still run"
-    if state.queue.locks_in_flight >= state.queue.lock_window or now < state.queue.locks_held_until_s:
+    if locks.free(state.queue, now) < 1:
         return "the queue service asked for fewer locks"
     instance = state.instances.get(action.instance)
     if instance is not None and instance.phase is Phase.CREATING:

@@ -32,10 +32,10 @@ from dispatcher.core.messages import (
     UnlockContainer,
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
+from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.changes import bind, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
 
-LOCK_WINDOW = 16  # locks in flight at most
 RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0
 STRAY_AGAIN_S = 10.0  # from one question for a process's unknown container to the next
 ATTEMPT_FIRST_S, ATTEMPT_LONGEST_S = 1.0, 60.0
@@ -262,23 +262,9 @@ def _read_later(container: Container, now: float) -> Container:
 # ------------------------------------------------------------------------------------------------------------------ writes
 
 
-def _lock_ended(state: State, *, overloaded: bool, succeeded: bool, now: float) -> State:
-    """503 on a lock is the server's brake: fewer locks at once, after a pause. Each success widens the window by one."""
-    queue = replace(state.queue, locks_in_flight=max(0, state.queue.locks_in_flight - 1))
-    if succeeded:
-        queue = replace(queue, lock_window=min(LOCK_WINDOW, queue.lock_window + 1), lock_strikes=0)
-    elif overloaded:
-        strikes = queue.lock_strikes + 1
-        queue = replace(
-            queue, lock_strikes=strikes, lock_window=max(1, queue.lock_window // 2), overloaded_s=now,
-            locks_held_until_s=now + growing(1.0, 30.0, strikes),
-        )  # fmt: skip
-    return replace(state, queue=queue)
-
-
 def written(state: State, event: ContainerWritten, now: float) -> State:
     if event.write is QueueWrite.LOCK:
-        state = _lock_ended(state, overloaded=False, succeeded=True, now=now)
+        state = replace(state, queue=locks.succeeded(state.queue, now))
     container = state.containers.get(event.uuid)
     if container is None:
         return state
@@ -311,15 +297,19 @@ def _attempt_failed(after: Container, before: Container, now: float) -> Containe
 
 def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State:
     """The outcome is not known, or it was refused: the record decides."""
-    if event.write is QueueWrite.LOCK:
-        state = _lock_ended(state, overloaded=event.failure.overloaded, succeeded=False, now=now)
     container = state.containers.get(event.uuid)
+    if event.write is QueueWrite.LOCK:
+        sent_s = container.state_changed_s if container is not None else now
+        queue = locks.failed(state.queue, now, overloaded=event.failure.overloaded, sent_s=sent_s)
+        state = replace(state, queue=queue)
     if container is None:
         return state
-    failures = container.write_failures + 1
+    braked = event.write is QueueWrite.LOCK and event.failure.overloaded  # which is no fault of the container
+    failures = container.write_failures + (not braked)
+    later = state.queue.locks_held_until_s if braked else now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)
     container = replace(
         container, writing=None, state_changed_s=now, read_due=True, write_failures=failures,
-        not_before_s=max(container.not_before_s, now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)),
+        not_before_s=max(container.not_before_s, later),
         ask_after_s=now + growing(0.2, RETRY_LONGEST_S, failures),
     )  # fmt: skip
     if event.write is QueueWrite.LOCK:  # should it be Locked all the same, then perhaps by who led before us
