@@ -236,6 +236,11 @@ OWN_KEYS: tuple[Key, ...] = (
         "PEM file of the only certificates that the API's may be signed by; empty: the system's store. Runners have a store "
         "of their own.",
     ),
+    _own(
+        "BrokenNodeHook", TEXT, "runner.broken_node_hook", '""',
+        "A command on the instance that the runner calls when it finds its instance unfit: its argument `--broken-node-hook`, "
+        "before CrunchRunArgumentsList. Empty: the runner marks the instance as broken, and it is drained.",
+    ),
     _own("StateFolder", PATH, "state.folder", "/var/lib/cloud-dispatcher", "Where hints are kept over a restart."),
     _own(
         "LockFile", LOCK_FILE, "state.lock_file", '""',

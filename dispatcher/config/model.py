@@ -63,11 +63,12 @@ class Access:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
     """The program that runs a container on an instance. ``binary`` is the file on this host that is put there, into
-    ``directory``; None: the instance's own ``command`` is used."""
+    ``directory``; None: the instance's own ``command`` is used. ``broken_node_hook``: a command there, or empty."""
 
     command: str = "crunch-run"
     arguments: tuple[str, ...] = ()
     engine: str = "docker"
+    broken_node_hook: str = ""
     binary: str | None = None
     directory: str = "/tmp/arvados-crunch-run"  # noqa: S108  (upstream's; made by root, and checked by its hash)
 

@@ -96,8 +96,20 @@ class ProbeProblem(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The remote command that failed, for people: both outputs are bounded tails on one line. ``status`` None: it was not sent,
+    or its exit status never came."""
+
+    command: str
+    status: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
-    """What one probe saw. ``processes`` is None when the list is not known; an empty set says that nothing runs."""
+    """What one probe saw. ``processes`` is None when the list is not known; an empty set says that nothing runs. ``said``: of
+    the command that failed."""
 
     reached: bool  # SSH answered and the machine is the right one
     booted: bool = False  # the boot probe passed and the runner is in place
@@ -106,6 +118,7 @@ class ProbeReport:
     broken: bool = False
     problem: ProbeProblem = ProbeProblem.NONE
     error: str = ""
+    said: Said | None = None
 
 
 class StartOutcome(enum.StrEnum):

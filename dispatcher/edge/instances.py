@@ -6,15 +6,15 @@ connection before anybody hears of it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, StartOutcome, StartReport, Target
+from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, Said, StartOutcome, StartReport, Target
 from dispatcher.driver import InstanceType
 from dispatcher.edge import runner as words
-from dispatcher.edge.runner import Runner, RunnerFile
+from dispatcher.edge.deployment import Deployment, load_runner_file
+from dispatcher.edge.redact import Redactor
+from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess, start_config
 from dispatcher.edge.ssh.address import parse_address, parse_port
 from dispatcher.edge.ssh.executor import SSHExecutor, SSHSettings
@@ -22,14 +22,15 @@ from dispatcher.edge.ssh.hostkeys import HostKeys
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.ssh.remote import Executor, Output, RemoteError, printable
 
-MAX_DEPLOYMENTS = 8  # runner files on their way at once; who finds no room tries again with the next probe
 NOT_FOUND = (126, 127)  # a shell's exit statuses for a command that is not there
+FIRST_DIAL_S, DIAL_GROWTH = 3.0, 1.5  # while it boots: a dial that ran out of time gets so much more the next time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceAccess:
     """How to reach instances and what to run there. ``ssh_port`` is a number or a service's name; ``deploy_binary`` a file of
-    this host that is put into ``deploy_directory`` of each instance, or empty when their images hold the runner."""
+    this host that is put into ``deploy_directory`` of each instance, or empty when their images hold the runner. ``secrets``:
+    what no instance's words may show, besides the keys and tokens that stand here."""
 
     private_key: str = field(repr=False)
     ssh_port: str = "22"
@@ -37,6 +38,7 @@ class InstanceAccess:
     boot_probe_command: str = "systemctl is-system-running"
     runner: Runner = field(default_factory=Runner)
     runner_access: RunnerAccess
+    secrets: tuple[str, ...] = field(repr=False, default=())
     deploy_binary: str = ""
     deploy_directory: str = "/tmp/arvados-crunch-run"  # noqa: S108 (upstream's default)
     timeout_connect_s: float = 30.0
@@ -53,9 +55,13 @@ class SSHInstances:
         self._access = access
         self._executor = executor
         self._port = parse_port(access.ssh_port)
-        self._file = load_runner_file(access.deploy_binary, access.deploy_directory) if access.deploy_binary else None
-        self._runner = replace(access.runner, command=self._file.path) if self._file else access.runner
-        self._deployments = threading.BoundedSemaphore(MAX_DEPLOYMENTS)
+        self._deployment, self._runner = None, access.runner
+        if access.deploy_binary:
+            self._deployment = Deployment(load_runner_file(access.deploy_binary, access.deploy_directory))
+            self._runner = replace(access.runner, command=self._deployment.file.path)
+        known = (access.runner_access.api_token, access.runner_access.system_root_token, access.private_key)
+        self._redactor = Redactor([*known, *access.secrets])
+        self._slow_dials: dict[str, int] = {}  # of instances that boot: dials in a row that ran out of time
 
     # --------------------------------------------------------------------------------------------------------- the port
 
@@ -63,8 +69,11 @@ class SSHInstances:
         """The list is tried also when the boot probe fails: an instance that was found at start may run containers. The
         first failure of the two is the one that is reported."""
         if not boot:
+            self._slow_dials.pop(target.name, None)
             return self._list(target, booted=False, failure=None)
+        self._slow_dials.setdefault(target.name, 0)
         unbooted = self._attempt(self._check_boot, target)
+        self._note_dial(target.name, unbooted)
         if unbooted is not None and not unbooted.reached:
             return _failed(unbooted)  # nobody answers there: the list would only wait as long again
         failure = unbooted or self._attempt(self._put_runner, target)
@@ -75,7 +84,7 @@ class SSHInstances:
             config = self._config(target, uuid, instance_type, vcpus)
             command = self._runner.start_command(target.user, uuid)
             timeout_s = self._access.timeout_start_s
-            answer = self._executor.run(target, command, stdin=config, timeout_s=timeout_s, urgent=True)
+            answer = self._send(target, command, stdin=config, timeout_s=timeout_s, urgent=True)
         except RemoteError as error:
             return self._start_failed(target, error)
         if answer.status != 0:
@@ -94,6 +103,7 @@ class SSHInstances:
         return ""
 
     def close(self, name: str) -> None:
+        self._slow_dials.pop(name, None)
         self._executor.forget(name)
 
     def stop(self) -> None:
@@ -117,41 +127,62 @@ class SSHInstances:
             broken=listed.broken,
             problem=failure.problem if failure else ProbeProblem.NONE,
             error=failure.text if failure else _notes(listed.notes),
+            said=failure.said if failure else None,
         )
 
     def _listed(self, target: Target, runner_unchecked: bool) -> Output:
         """Raises RemoteError also when the runner itself failed: then nobody knows what runs."""
         command = self._runner.list_command(target.user)
         answer = self._run(target, command)
-        if answer.status in NOT_FOUND and runner_unchecked and self._file is not None:
+        if answer.status in NOT_FOUND and runner_unchecked and self._deployment is not None:
             self._put_runner(target)  # the boot probe failed before the runner was put there
             answer = self._run(target, command)
-        return _succeeded("list", answer)
+        return _succeeded("list", command, answer)
 
     def _check_boot(self, target: Target) -> None:
-        _succeeded("boot probe", self._run(target, words.boot_command(self._access.boot_probe_command)))
+        command = words.boot_command(self._access.boot_probe_command)
+        _succeeded("boot probe", command, self._run(target, command))
 
     def _put_runner(self, target: Target) -> None:
-        if self._file is None:
+        if self._deployment is None:
             return
-        found = self._run(target, words.verify_command(self._file.path))
-        if not words.is_in_place(self._file.path, self._file.md5, found.stdout, found.stderr):
-            self._upload(target, self._file)
 
-    def _upload(self, target: Target, file: RunnerFile) -> None:
-        if not self._deployments.acquire(blocking=False):
-            raise RemoteError(ProbeProblem.COMMAND, "the runner waits for its turn to be uploaded", reached=True)
-        try:
-            command = words.deploy_command(target.user, file.directory, file.path, file.md5)
-            timeout_s = self._access.timeout_deploy_s
-            _succeeded("runner upload", self._executor.run(target, command, stdin=file.content, timeout_s=timeout_s))
-        finally:
-            self._deployments.release()
+        def send(command: str, stdin: bytes = b"") -> Output:
+            timeout_s = self._access.timeout_deploy_s if stdin else self._access.timeout_command_s
+            return self._send(target, command, stdin=stdin, timeout_s=timeout_s)
+
+        answer = self._deployment.put(target.user, send)
+        if answer is not None:
+            _succeeded("runner upload", f"upload of {self._deployment.file.path}", answer)
+
+    def _note_dial(self, name: str, failure: RemoteError | None) -> None:
+        """An instance that drops packets while it boots must not hold its probe for the whole patience of a login."""
+        ran_out = failure is not None and not failure.reached and failure.problem is ProbeProblem.TIMEOUT
+        self._slow_dials[name] = self._slow_dials.get(name, 0) + 1 if ran_out else 0
 
     # ---------------------------------------------------------------------------------------------------------- helpers
 
     def _run(self, target: Target, command: str, *, urgent: bool = False) -> Output:
-        return self._executor.run(target, command, timeout_s=self._access.timeout_command_s, urgent=urgent)
+        return self._send(target, command, timeout_s=self._access.timeout_command_s, urgent=urgent)
+
+    def _send(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
+        """Every command goes this way: what comes back is free of secrets, and an error names the command."""
+        slow = self._slow_dials.get(target.name)
+        dial_s = None if slow is None else FIRST_DIAL_S * DIAL_GROWTH ** min(slow, 20)
+        try:
+            answer = self._executor.run(
+                target, command, timeout_s=timeout_s, stdin=stdin, urgent=urgent, connect_timeout_s=dial_s
+            )
+        except RemoteError as error:
+            error.said = error.said or Said(command=command)
+            raise
+        return replace(answer, stdout=self._clean(answer.stdout, target), stderr=self._clean(answer.stderr, target))
+
+    def _clean(self, output: bytes, target: Target) -> bytes:
+        if not output:
+            return output
+        text = output.decode("utf-8", "surrogateescape")
+        return self._redactor.blank(text, target.secret).encode("utf-8", "surrogateescape")
 
     def _attempt(self, act: Callable[[Target], None], target: Target) -> RemoteError | None:
         try:
@@ -187,20 +218,17 @@ def connect_instances(
     return SSHInstances(access, SSHExecutor(settings, host_keys=host_keys, on_connection_lost=on_connection_lost))
 
 
-def load_runner_file(path: str, directory: str) -> RunnerFile:
-    try:
-        return RunnerFile.of(Path(path).read_bytes(), directory)
-    except OSError as error:
-        raise ValueError(f"DeployRunnerBinary {path}: {error.strerror}: name a readable file, or leave it empty") from error
-
-
 def _failed(error: RemoteError, *, reached: bool | None = None) -> ProbeReport:
-    return ProbeReport(reached=error.reached if reached is None else reached, problem=error.problem, error=error.text)
+    reached = error.reached if reached is None else reached
+    return ProbeReport(reached=reached, problem=error.problem, error=error.text, said=error.said)
 
 
-def _succeeded(doing: str, answer: Output) -> Output:
+def _succeeded(doing: str, command: str, answer: Output) -> Output:
     if answer.status != 0:
-        raise RemoteError(ProbeProblem.COMMAND, _complaint(doing, answer), reached=True, sent=True)
+        said = Said(
+            command=command, status=answer.status, stdout=printable(answer.stdout), stderr=printable(answer.stderr)
+        )
+        raise RemoteError(ProbeProblem.COMMAND, _complaint(doing, answer), reached=True, sent=True, said=said)
     return answer
 
 

@@ -6,11 +6,10 @@ containers. What cannot be understood is set aside and shown, never taken for a 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 UUID = re.compile(r"[a-z0-9]{5}-[a-z0-9]{5}-[a-z0-9]{15}")
 MAX_NOTES = 3
@@ -18,10 +17,12 @@ MAX_NOTES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Where the runner is and how it is called. ``command`` is a path, or words that a shell splits."""
+    """Where the runner is and how it is called. ``command`` is a path, or words that a shell splits. ``broken_node_hook``: a
+    command of the instance that the runner calls when it finds the instance unfit; empty: it only says so in its list."""
 
     command: str = "crunch-run"
     runtime_engine: str = "docker"
+    broken_node_hook: str = ""
     arguments: Sequence[str] = ()
 
     def list_command(self, user: str) -> str:
@@ -29,28 +30,12 @@ class Runner:
 
     def start_command(self, user: str, uuid: str) -> str:
         """The configuration follows on standard input, since command lines can be read by everybody on the instance."""
-        words = [f"--runtime-engine={self.runtime_engine}", *self.arguments, uuid]
+        hook = [f"--broken-node-hook={self.broken_node_hook}"] if self.broken_node_hook else []
+        words = [f"--runtime-engine={self.runtime_engine}", *hook, *self.arguments, uuid]
         return f"{sudo(user)}{self.command} --detach --stdin-config {' '.join(map(quoted, words))}"
 
     def kill_command(self, user: str, uuid: str, signal: int) -> str:
         return f"{sudo(user)}{self.command} --kill {signal} {shlex.quote(uuid)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerFile:
-    """A runner that is put on each instance. The path names its content, so that a new version never meets an old one."""
-
-    content: bytes = field(repr=False)
-    directory: str
-    md5: str
-
-    @classmethod
-    def of(cls, content: bytes, directory: str) -> RunnerFile:
-        return cls(content=content, directory=directory, md5=hashlib.md5(content, usedforsecurity=False).hexdigest())
-
-    @property
-    def path(self) -> str:
-        return f"{self.directory.rstrip('/')}/crunch-run~{self.md5}"
 
 
 def sudo(user: str) -> str:
@@ -65,37 +50,6 @@ def quoted(word: str) -> str:
 def boot_command(configured: str) -> str:
     """An empty boot probe asks for nothing but an answer."""
     return configured.strip() or "true"
-
-
-def verify_command(path: str) -> str:
-    return f"md5sum {shlex.quote(path)}"
-
-
-def is_in_place(path: str, md5: str, stdout: bytes, stderr: bytes) -> bool:
-    """Only the exact answer of md5sum counts, and only without a complaint."""
-    return not stderr and stdout.decode("utf-8", "replace").rstrip("\n") == f"{md5}  {path}"
-
-
-def deploy_command(user: str, directory: str, path: str, md5: str) -> str:
-    """Write standard input beside the place, check it, then rename: nobody ever sees half a runner. One line, because a login
-    shell need not be a POSIX one."""
-    script = "; ".join(
-        [
-            "set -e",
-            "umask 022",
-            f"mkdir -p {shlex.quote(directory)}",
-            f"chmod 0755 {shlex.quote(directory)}",
-            f"new=$(mktemp {shlex.quote(directory + '/.crunch-run.XXXXXXXX')})",
-            "trap 'rm -f \"$new\"' EXIT",
-            "trap 'exit 1' HUP INT TERM",
-            'cat > "$new"',
-            'sum=$(md5sum < "$new")',
-            f'test "${{sum%% *}}" = {md5} || {{ echo "the runner arrived damaged" >&2; exit 1; }}',
-            'chmod 0755 "$new"',
-            f'mv -f "$new" {shlex.quote(path)}',
-        ]
-    )
-    return f"{sudo(user)}sh -c {quoted(script)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,12 @@ def _access(config: Config) -> InstanceAccess:
         ssh_port=config.access.ssh_port,
         cluster_id=config.cluster_id,
         boot_probe_command=settings.boot_probe_command,
-        runner=Runner(command=runner.command, runtime_engine=runner.engine, arguments=runner.arguments),
+        runner=Runner(
+            command=runner.command,
+            runtime_engine=runner.engine,
+            broken_node_hook=runner.broken_node_hook,
+            arguments=runner.arguments,
+        ),
         runner_access=RunnerAccess(
             api_host=config.api.host,
             api_token=config.api.token,

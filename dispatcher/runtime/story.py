@@ -10,13 +10,14 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.runtime.narrate import Message, narrate
 from dispatcher.runtime.ports import Clock
+from dispatcher.runtime.probe_account import ProbeAccount, failed_after_boot
 from dispatcher.runtime.times import utc_at
 from dispatcher.runtime.told import WARNING, Kind, Told
 
@@ -107,19 +108,24 @@ class _Change:
 class Teller:
     """Hears every change from the store and tells it, later, to the story and the log."""
 
-    def __init__(self, story: Story, clock: Clock, *, tell: Callable[[Told], None] | None = None) -> None:
+    def __init__(
+        self, story: Story, clock: Clock, *, tell: Callable[[Told], None] | None = None, waiting: int = WAITING
+    ) -> None:
         self._story = story
         self._clock = clock
         self._tell = tell or to_log
         self._heard: queue.SimpleQueue[_Change] = queue.SimpleQueue()
-        self._dropped = 0
+        self._waiting = waiting
+        self._account = ProbeAccount()
+        self._dropped = self._failures_dropped = 0
 
     def hear(self, before: State, after: State, message: Message) -> None:
         """The store's listener: called under its lock."""
         if type(message) in SILENT:
             return
-        if self._heard.qsize() >= WAITING:
+        if self._heard.qsize() >= self._waiting:
             self._dropped += 1
+            self._failures_dropped += failed_after_boot(before, message)
             return
         self._heard.put(_Change(self._clock.monotonic(), before, after, message))
 
@@ -130,35 +136,42 @@ class Teller:
             try:
                 count += self._tell_one(self._heard.get_nowait())
             except queue.Empty:
-                return count + self._confess()
+                return count + self._confess() + self._record(self._account.lines(self._clock.monotonic()), None)
 
     def run(self, stop: threading.Event) -> None:
         """The body of its thread: it ends when asked, after everything was told."""
         while not stop.is_set():
             self.tell()
             stop.wait(LOOK_S)
+        self.close()
+
+    def close(self) -> None:
+        """Tell everything, also what was put off."""
         self.tell()
+        self._record(self._account.close(self._clock.monotonic()), None)
 
     def _tell_one(self, change: _Change) -> int:
         try:
+            self._account.hear(change.before, change.after, change.message, change.at_s)
             told = narrate(change.before, change.after, change.message, change.at_s)
         except Exception:  # a sentence that cannot be made must not silence all others
             log.exception("a change of %s could not be told", type(change.message).__name__)
             return 0
-        self._record(told, change.at_s)
-        return len(told)
+        return self._record(told, change.at_s)
 
     def _confess(self) -> int:
         dropped, self._dropped = self._dropped, 0
+        failures, self._failures_dropped = self._failures_dropped, 0
+        self._account.unheard(failures)
         if not dropped:
             return 0
-        self._record([Told(text=f"{dropped} changes came too fast to be told", kind=Kind.SETTINGS, level=WARNING)], None)
-        return 1
+        return self._record([Told(text=f"{dropped} changes came too fast to be told", kind=Kind.SETTINGS, level=WARNING)], None)
 
-    def _record(self, told: Iterable[Told], at_s: float | None) -> None:
+    def _record(self, told: Sequence[Told], at_s: float | None) -> int:
         for one in told:
             self._story.record(one, at_s)
             self._tell(one)
+        return len(told)
 
 
 def to_log(told: Told) -> None:

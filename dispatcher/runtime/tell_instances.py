@@ -78,12 +78,8 @@ def _destroy_news(before: Destroy | None, after: Instance, destroy: Destroy) -> 
 
 
 def _condition_news(before: Instance, after: Instance) -> Iterator[Told]:
-    if after.probe_error and after.probe_error != before.probe_error:
-        ready = after.phase is Phase.READY
-        word = "fails its probe" if ready else "does not pass its boot probe yet"
-        yield _told(after, f"{word}: {after.probe_error}", level=WARNING if ready else INFO, error=after.probe_error)
-    if before.probe_error and not after.probe_error and before.phase is Phase.READY:
-        yield _told(after, f"answers again after {before.probe_failures} failed probes")
+    if after.probe_error and after.probe_error != before.probe_error and after.ready_s is None:  # later ones: probe_account
+        yield _told(after, f"does not pass its boot probe yet: {after.probe_error}", error=after.probe_error)
     if after.condemned and not before.condemned:
         yield _told(after, f"gets no new work: {after.condemned}", level=WARNING)
     if after.stale_since_s is not None and before.stale_since_s is None:
@@ -152,18 +148,18 @@ def _killed(instance: Instance, uuid: str, kill: Kill) -> Told:
 def _of_process(instance: Instance, uuid: str, text: str, level: int = INFO, **fields: object) -> Told:
     return Told(
         text=f"the process of container {uuid} on {instance.name} {text}", kind=Kind.PROCESS, level=level, container=uuid,
-        instance=instance.name, fields={"ContainerUUID": uuid, **_fields(instance), **fields},
+        instance=instance.name, fields={"ContainerUUID": uuid, **fields_of(instance), **fields},
     )  # fmt: skip
 
 
 def _told(instance: Instance, text: str, *, level: int = INFO, **fields: object) -> Told:
     return Told(
         text=f"instance {instance.name} {text}", kind=Kind.INSTANCE, level=level, instance=instance.name,
-        fields={**_fields(instance), **fields},
+        fields={**fields_of(instance), **fields},
     )  # fmt: skip
 
 
-def _fields(instance: Instance) -> dict[str, object]:
+def fields_of(instance: Instance) -> dict[str, object]:
     return {
         "Instance": instance.id or "",
         "InstanceName": instance.name,

@@ -5,10 +5,12 @@ Whatever else is asked fails as a shell would fail, with status 127 and the comm
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
 import shlex
+import zlib
 from dataclasses import dataclass
 
 from drivers.stub.instance import NOT_FOUND, CommandFailed, StubInstance, Unreachable
@@ -64,14 +66,23 @@ def _md5sum(instance: StubInstance, path: str) -> Reply:
 
 
 def _deploy(instance: StubInstance, command: str, given: bytes) -> Reply:
-    """A script that writes standard input to a runner's path; the name of that path tells what must arrive."""
+    """A script that writes standard input to a runner's path, decompressed if it says so; the name of that path tells what must
+    arrive."""
     target = DEPLOY_TARGET.search(command.replace("'", " ").replace('"', " "))
     if target is None:
         raise CommandFailed(2, "sh: the stub runs no scripts but the one that puts a runner in place")
+    given = _decompressed(given) if "gzip -dc" in command else given
     if hashlib.md5(given, usedforsecurity=False).hexdigest() != target[1]:
         raise CommandFailed(1, "the runner arrived damaged")
     instance.files[target[0]] = given
     return Reply()
+
+
+def _decompressed(given: bytes) -> bytes:
+    try:
+        return gzip.decompress(given)
+    except (OSError, EOFError, zlib.error):
+        raise CommandFailed(1, "gzip: stdin: not in gzip format, or cut short") from None
 
 
 def _run_runner(instance: StubInstance, words: list[str], given: bytes, now: float) -> Reply:

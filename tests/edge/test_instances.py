@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ssh_support import TIMEOUT_S, eventually
+from instance_support import RUNNER, TYPE, UUID, access
 from sshd import SSHD, running_sshd
 
-from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, StartOutcome, StartReport, Target
-from dispatcher.driver import InstanceType
+from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, Said, StartOutcome, StartReport, Target
 from dispatcher.edge.instances import InstanceAccess, SSHInstances, connect_instances
-from dispatcher.edge.runner import Runner, RunnerFile
+from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh import Output, RemoteError
 from dispatcher.runtime.ports import InstancePort
-
-UUID = "zzzzz-dz642-000000000000001"
-TYPE = InstanceType(name="small", provider_type="s", vcpus=2, ram_bytes=1 << 30)
-
-# Prints what the real one prints; its files lie in the working directory.
-RUNNER = """\
-#!/bin/sh
-case "$1" in
-  --list) cat list.txt 2>/dev/null; exit 0 ;;
-  --detach) shift; echo "$@" >args.txt; cat >stdin.json
-    test -e refuse && { echo "container is already running" >&2; exit 1; }
-    test -e hang && { touch hanging; sleep 60; }
-    echo '{"UUID":"'$UUID'","PID":1}' ;;
-  --kill) test -e alive-"$3" && { echo "still there" >&2; exit 1; }; exit 0 ;;
-esac
-"""
-
-
-def access(server: SSHD, **changes: object) -> InstanceAccess:
-    base = InstanceAccess(
-        private_key=server.login.private,
-        cluster_id="zzzzz",
-        boot_probe_command="test -e booted",
-        runner_access=RunnerAccess(api_host="api.example.com", api_token="v2/secret-token", system_root_token="root"),
-        timeout_command_s=TIMEOUT_S,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -127,66 +98,8 @@ def test_an_instance_that_cannot_be_reached(server: SSHD, instances: SSHInstance
     """One attempt, one reason."""
     target = replace(server.target(), address=None)
     report = instances.probe(target, boot=True)
-    assert report == ProbeReport(reached=False, problem=ProbeProblem.NO_ADDRESS, error="vm-1 has no address yet")
-
-
-# --------------------------------------------------------------------------------------------------------------- deployment
-
-
-@pytest.fixture
-def deploying(server: SSHD, tmp_path: Path) -> Iterator[tuple[SSHInstances, Path]]:
-    """Instances whose image has no runner, and the place where it has to be."""
-    binary = tmp_path / "crunch-run"
-    binary.write_text(RUNNER + "# " + "x" * 3_000_000)
-    (server.folder / "bin" / "crunch-run").unlink()
-    directory = tmp_path / "deployed"
-    instances = connect_instances(access(server, deploy_binary=str(binary), deploy_directory=str(directory)))
-    yield instances, Path(RunnerFile.of(binary.read_bytes(), str(directory)).path)
-    instances.stop()
-
-
-def test_the_runner_is_put_there_once(server: SSHD, deploying: tuple[SSHInstances, Path]) -> None:
-    """The second probe finds it in place and leaves it alone."""
-    instances, place = deploying
-    assert instances.probe(server.target(), boot=True).booted
-    first = place.stat()
-    assert instances.probe(server.target(), boot=True).booted
-    assert (place.stat().st_ino, os.access(place, os.X_OK)) == (first.st_ino, True)
-
-
-def test_a_damaged_runner_is_replaced(server: SSHD, deploying: tuple[SSHInstances, Path]) -> None:
-    """Its checksum is asked for at each boot probe."""
-    instances, place = deploying
-    instances.probe(server.target(), boot=True)
-    place.write_text("damaged")
-    assert instances.probe(server.target(), boot=True).processes == frozenset()
-    assert place.read_text().startswith(RUNNER)
-
-
-def test_the_runner_is_put_there_also_when_the_boot_probe_fails(server: SSHD, deploying: tuple[SSHInstances, Path]) -> None:
-    """Else nobody would know what runs on an instance that was found at start."""
-    instances, _ = deploying
-    (server.folder / "booted").unlink()
-    report = instances.probe(server.target(), boot=True)
-    assert (report.booted, report.processes) == (False, frozenset())
-
-
-def test_a_place_that_cannot_be_written_is_a_failed_boot(server: SSHD, tmp_path: Path) -> None:
-    """With the reason."""
-    (tmp_path / "file").touch()
-    binary = tmp_path / "crunch-run"
-    binary.write_text(RUNNER)
-    instances = connect_instances(access(server, deploy_binary=str(binary), deploy_directory=str(tmp_path / "file" / "below")))
-    report = instances.probe(server.target(), boot=True)
-    instances.stop()
-    assert (report.booted, report.processes, report.problem) == (False, None, ProbeProblem.COMMAND)
-    assert "runner upload: exit status" in report.error
-
-
-def test_a_runner_file_that_cannot_be_read_stops_the_start(server: SSHD) -> None:
-    """At once, with the name of the key, not at the first boot."""
-    with pytest.raises(ValueError, match="DeployRunnerBinary /nowhere"):
-        connect_instances(access(server, deploy_binary="/nowhere"))
+    said = Said(command="test -e booted")
+    assert report == ProbeReport(reached=False, problem=ProbeProblem.NO_ADDRESS, error="vm-1 has no address yet", said=said)
 
 
 # ------------------------------------------------------------------------------------------------------------ start and kill
@@ -259,10 +172,12 @@ class Script:
     ran: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     urgent: list[bool] = field(default_factory=list)
+    dials_s: list[float | None] = field(default_factory=list)
 
-    def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
+    def run(self, target: Target, command: str, *, urgent: bool = False, **bounds: Any) -> Output:
         self.ran.append(command)
         self.urgent.append(urgent)
+        self.dials_s.append(bounds["connect_timeout_s"])
         answer = next((answer for word, answer in self.answers.items() if word in command), OK)
         if isinstance(answer, RemoteError):
             raise answer
@@ -286,7 +201,7 @@ TARGET = Target(name="vm-1", address="10.0.0.1", user="crunch", secret="s")
 
 
 def scripted(script: Script) -> SSHInstances:
-    runner_access = RunnerAccess(api_host="api.example.com", api_token="t")
+    runner_access = RunnerAccess(api_host="api.example.com", api_token="v2/secret-token")
     arguments = Runner(arguments=("--foo",))
     return SSHInstances(InstanceAccess(private_key="", cluster_id="zzzzz", runner=arguments, runner_access=runner_access), script)
 
@@ -295,7 +210,9 @@ def test_only_connection_failures_spare_the_list() -> None:
     """A boot probe that hangs does not hide what runs; a machine that is away is not asked twice."""
     hung, away = Script({"systemctl": HUNG}), Script({"systemctl": AWAY})
     assert scripted(hung).probe(TARGET, boot=True).processes == frozenset()
-    assert scripted(away).probe(TARGET, boot=True) == ProbeReport(reached=False, problem=ProbeProblem.TIMEOUT, error="away")
+    said = Said(command="systemctl is-system-running")
+    expected = ProbeReport(reached=False, problem=ProbeProblem.TIMEOUT, error="away", said=said)
+    assert scripted(away).probe(TARGET, boot=True) == expected
     assert (len(hung.ran), len(away.ran)) == (2, 1)
 
 
@@ -303,7 +220,8 @@ def test_the_first_failure_is_the_one_that_is_told() -> None:
     """Boot probe and list fail: the list only suffers from what the boot probe found."""
     script = Script({"systemctl": Output(status=3, stdout=b"starting\n", stderr=b""), "--list": LOST})
     report = scripted(script).probe(TARGET, boot=True)
-    expected = ProbeReport(reached=True, problem=ProbeProblem.COMMAND, error="boot probe: exit status 3: starting")
+    said = Said(command="systemctl is-system-running", status=3, stdout="starting")
+    expected = ProbeReport(reached=True, problem=ProbeProblem.COMMAND, error="boot probe: exit status 3: starting", said=said)
     assert report == expected
 
 
@@ -340,32 +258,34 @@ def test_what_becomes_of_a_failed_start(failure: RemoteError, outcome: StartOutc
     assert script.cut == cut
 
 
+SECRETS = ["v2/secret-token", "secret-token", "s-of-the-instance", "zzzzz-gj3su-000000000000000/foreign"]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_an_instance_prints_is_free_of_secrets(secret: str) -> None:
+    """The error, what it is made of, and its repr."""
+    script = Script({"--list": Output(status=1, stdout=b"", stderr=f"refused: {secret}!".encode())})
+    port = scripted(script)
+    report = port.probe(replace(TARGET, secret="s-of-the-instance"), boot=False)
+    assert report.error == "list: exit status 1: refused: ***!"
+    assert secret not in repr(report)
+
+
+def test_12_7_a_dial_while_booting_is_short_and_grows() -> None:
+    """A machine that drops packets must not hold its probe for half a minute; one that is slow to log in is met in the end."""
+    script = Script({"systemctl": AWAY})
+    port = scripted(script)
+    for _ in range(4):
+        port.probe(TARGET, boot=True)
+    assert script.dials_s == [3.0, 4.5, 6.75, 10.125]
+    script.answers = {}
+    port.probe(TARGET, boot=True)
+    port.probe(TARGET, boot=False)
+    assert script.dials_s[-1] is None
+
+
 def test_close_forgets() -> None:
     """The instance is gone."""
     script = Script({})
     scripted(script).close("vm-1")
     assert script.cut == ["vm-1 forgotten"]
-
-
-def test_uploads_are_few_at_once(server: SSHD, tmp_path: Path) -> None:
-    """Who finds no room is told so, and tries again with the next probe."""
-    binary = tmp_path / "crunch-run"
-    binary.write_text(RUNNER)
-    release, waiting = threading.Event(), threading.Semaphore(0)
-
-    class Slow(Script):
-        def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
-            if stdin:
-                waiting.release()
-                release.wait(TIMEOUT_S)
-            return OK
-
-    instances = SSHInstances(access(server, deploy_binary=str(binary)), Slow({}))
-    with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(instances.probe, TARGET, boot=True) for _ in range(8)]
-        assert eventually(lambda: waiting._value == 8)
-        ninth = instances.probe(TARGET, boot=True)
-        release.set()
-        assert all(job.result().booted for job in jobs)
-    assert (ninth.booted, ninth.error) == (False, "the runner waits for its turn to be uploaded")
-    assert instances.probe(TARGET, boot=True).booted

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from dispatcher.driver import GPU, InstanceType
-from dispatcher.edge.runner import (
-    Listed,
-    Runner,
-    RunnerFile,
-    boot_command,
-    deploy_command,
-    is_in_place,
-    parse_list,
-    quoted,
-    verify_command,
-)
+from dispatcher.edge.deployment import is_in_place, verify_command
+from dispatcher.edge.runner import Listed, Runner, boot_command, parse_list, quoted
 from dispatcher.edge.runner_config import RunnerAccess, gateway_secret, start_config
 
 UUID = "zzzzz-dz642-000000000000001"
@@ -40,6 +29,11 @@ COMMAND_LINES = [
     (
         replace(RUNNER, command="crunch-run", arguments=("a b", "it's")).start_command("crunch", UUID),
         "sudo crunch-run --detach --stdin-config '--runtime-engine=docker' 'a b' 'it'\\''s' 'zzzzz-dz642-000000000000001'",
+    ),
+    (
+        replace(RUNNER, broken_node_hook="/opt/hook it's broken").start_command("root", UUID),
+        "/tmp/x/crunch-run~00 --detach --stdin-config '--runtime-engine=docker' '--broken-node-hook=/opt/hook it'\\''s broken'"
+        " '--cgroup-parent-subsystem=memory' 'zzzzz-dz642-000000000000001'",
     ),
     (RUNNER.kill_command("root", UUID, 15), "/tmp/x/crunch-run~00 --kill 15 zzzzz-dz642-000000000000001"),
     (RUNNER.kill_command("crunch", UUID, 9), "sudo /tmp/x/crunch-run~00 --kill 9 zzzzz-dz642-000000000000001"),
@@ -97,32 +91,6 @@ CHECKSUMS = [
 def test_checksums(stdout: bytes, stderr: bytes, in_place: bool) -> None:
     """Anything but md5sum's exact answer means that the runner is put there again."""
     assert is_in_place("/x/crunch-run~abc", "abc", stdout, stderr) is in_place
-
-
-# --------------------------------------------------------------------------------------------------------------- deployment
-
-
-def deploy(folder: Path, content: bytes, announced: RunnerFile) -> subprocess.CompletedProcess[bytes]:
-    command = deploy_command("root", announced.directory, announced.path, announced.md5)
-    return subprocess.run(["sh", "-c", command], input=content, capture_output=True, check=False, timeout=20)
-
-
-def test_a_runner_is_put_in_place(tmp_path: Path) -> None:
-    """With its mode, and nothing else is left in the folder."""
-    file = RunnerFile.of(b"#!/bin/sh\necho \0\n" * 1000, str(tmp_path / "it's here"))
-    assert deploy(tmp_path, file.content, file).returncode == 0
-    place = Path(file.path)
-    assert (place.read_bytes(), place.stat().st_mode & 0o7777) == (file.content, 0o755)
-    assert list(place.parent.iterdir()) == [place]
-
-
-def test_half_a_runner_is_never_seen(tmp_path: Path) -> None:
-    """An upload that was cut fails, leaves an older file alone and cleans up."""
-    file = RunnerFile.of(b"whole", str(tmp_path))
-    Path(file.path).write_bytes(b"older")
-    done = deploy(tmp_path, b"who", file)
-    assert (done.returncode, b"damaged" in done.stderr) == (1, True)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(Path(file.path).name, b"older")]
 
 
 # ------------------------------------------------------------------------------------------------------------- configuration

@@ -141,8 +141,18 @@ class SSHExecutor:
         self._peers: dict[str, Peer] = {}
         self._stopped = False
 
-    def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
-        link, kept = self._connected(target)
+    def run(
+        self,
+        target: Target,
+        command: str,
+        *,
+        timeout_s: float,
+        stdin: bytes = b"",
+        urgent: bool = False,
+        connect_timeout_s: float | None = None,
+    ) -> Output:
+        patience_s = min(connect_timeout_s or self._settings.connect_timeout_s, self._settings.connect_timeout_s)
+        link, kept = self._connected(target, patience_s)
         try:
             return self._run_on(link, command, stdin, Deadline(timeout_s), urgent=urgent)
         except RemoteError as error:
@@ -150,7 +160,7 @@ class SSHExecutor:
                 raise
         # A kept connection that turns out to be dead or full, before anything was sent: one new one.
         self._retire(target.name, link)
-        link, _ = self._connected(target)
+        link, _ = self._connected(target, patience_s)
         return self._run_on(link, command, stdin, Deadline(timeout_s), urgent=urgent)
 
     def disconnect(self, name: str) -> None:
@@ -222,10 +232,10 @@ class SSHExecutor:
 
     # ------------------------------------------------------------------------------------------------------ connecting
 
-    def _connected(self, target: Target) -> tuple[Link, bool]:
+    def _connected(self, target: Target, patience_s: float) -> tuple[Link, bool]:
         """A live connection to the right machine, and whether it had been there before."""
         endpoint = self._endpoint(target)
-        deadline = Deadline(self._settings.connect_timeout_s)
+        deadline = Deadline(patience_s)
         peer = self._peer(target.name)
         with peer.lock:
             stale, peer.link = peer.link, None

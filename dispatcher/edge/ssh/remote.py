@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from dispatcher.core.messages import ProbeProblem, Target
+from dispatcher.core.messages import ProbeProblem, Said, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,18 @@ class RemoteError(Exception):
     ``problem``  what to do about it
     ``reached``  the right machine answered, whatever happened then
     ``sent``     the command may have left this host: it may run, or have run
+    ``said``     the command, and what it answered
     """
 
-    def __init__(self, problem: ProbeProblem, text: str, *, reached: bool = False, sent: bool = False) -> None:
+    def __init__(
+        self, problem: ProbeProblem, text: str, *, reached: bool = False, sent: bool = False, said: Said | None = None
+    ) -> None:
         super().__init__(text)
         self.problem = problem
         self.text = text
         self.reached = reached
         self.sent = sent
+        self.said = said
 
 
 def printable(data: bytes, limit: int = 500) -> str:
@@ -48,9 +52,18 @@ def printable(data: bytes, limit: int = 500) -> str:
 class Executor(Protocol):
     """Runs commands on instances. Every method may be called from many threads at once."""
 
-    def run(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
-        """Run one command; ``timeout_s`` bounds it from the free slot to the closed channel (connecting has a bound of its
-        own). Urgent commands go before the others. Raises RemoteError."""
+    def run(
+        self,
+        target: Target,
+        command: str,
+        *,
+        timeout_s: float,
+        stdin: bytes = b"",
+        urgent: bool = False,
+        connect_timeout_s: float | None = None,
+    ) -> Output:
+        """Run one command; ``timeout_s`` bounds it from the free slot to the closed channel. Connecting has a bound of its own,
+        ``connect_timeout_s`` where it is given. Urgent commands go before the others. Raises RemoteError."""
 
     def disconnect(self, name: str) -> None:
         """Cut the connection: what has not left this host yet never will. Keys stay pinned."""
