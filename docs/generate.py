@@ -14,6 +14,7 @@ DOCS = Path(__file__).resolve().parent
 
 PAGES = {
     "states.md": "dispatcher.core.transitions.document:states_page",
+    "metrics.md": "dispatcher.meters.page:metrics_page",
     "configuration.md": "dispatcher.config.reference:configuration_page",
 }
 

@@ -36,6 +36,7 @@ class Row:
 
 
 EDGE, RUNTIME, WEB = "dispatcher.edge", "dispatcher.runtime", "dispatcher.web"
+METERS = "dispatcher.meters"
 SIMULATION, EMBEDDED, CLI, CONFIG = "dispatcher.simulation", "dispatcher.embedded", "dispatcher.cli", "dispatcher.config"
 
 LAWS = (
@@ -44,6 +45,13 @@ LAWS = (
         room=CORE,
         may=(CORE, CONTRACT),
         never=(EDGE, RUNTIME, WEB, SIMULATION, EMBEDDED, CLI, CONFIG, "drivers"),
+    ),
+    Row(
+        law="meters count what they are told and know nothing of what it means",
+        room=METERS,
+        may=(METERS,),
+        libraries=("prometheus_client",),
+        never=(CORE, CONTRACT, EDGE, RUNTIME, WEB, SIMULATION, EMBEDDED, CLI, CONFIG, "drivers"),
     ),
     Row(law="the driver contract stands alone on the standard library", room=CONTRACT, never=(CORE, EDGE, RUNTIME, WEB)),
     Row(
@@ -78,21 +86,21 @@ LAWS = (
         law="runtime turns the crank with the ports that it is handed",
         room=RUNTIME,
         except_for=(DAEMON,),
-        may=(RUNTIME, CORE, CONFIG, CONTRACT),
+        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS),
         libraries=("prometheus_client",),
         never=(EDGE, WEB, SIMULATION, CLI, "drivers"),
     ),
     Row(
         law="the daemon alone wires the edge to the runtime",
         room=DAEMON,
-        may=(RUNTIME, CORE, CONFIG, CONTRACT, EDGE),
+        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, EDGE),
         libraries=("prometheus_client",),
         never=(WEB, SIMULATION, CLI, "drivers"),
     ),
     Row(
         law="web shows what the View gives it and posts events; it decides nothing",
         room=WEB,
-        may=(WEB, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.explain", CONTRACT),
+        may=(WEB, METERS, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.explain", CONTRACT),
         libraries=("flask", "werkzeug", "gunicorn", "prometheus_client", "jinja2"),
         never=(EDGE, RUNTIME, "drivers", CLI),
     ),

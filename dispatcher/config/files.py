@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import grp
+import hashlib
 import os
 import pwd
 import stat
+import time
+
+from dispatcher.config.model import Source
 
 MAX_BYTES = 4 << 20
 
@@ -30,6 +34,17 @@ def read_text(path: str) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise Unreadable(f"is not UTF-8 text: see line {line}") from None
+
+
+def source_of(path: str) -> Source:
+    """Which text the file holds now, for those who watch that a change has come into force."""
+    try:
+        with open(path, "rb") as file:
+            written_s = os.fstat(file.fileno()).st_mtime
+            digest = hashlib.sha256(file.read(MAX_BYTES)).hexdigest()
+    except OSError:
+        return Source(loaded_s=time.time())
+    return Source(sha256=digest, written_s=written_s, loaded_s=time.time())
 
 
 def _closed(path: str) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from dispatcher.config.files import Unreadable, read_text
+from dispatcher.config.files import Unreadable, read_text, source_of
 from dispatcher.config.instance_types import read_instance_types
 from dispatcher.config.keys import CLUSTER_KEYS, KEYS, OWN_KEYS, Key
 from dispatcher.config.machine import Machine, this_machine
@@ -51,7 +52,7 @@ def load(
     cluster = None if top is None else _cluster_reader(top, cluster_id)
     if top is None or own is None or cluster is None:
         return _without_config([*notes, *_problems(top, own, cluster)])
-    config = _assemble(cluster, own, machine or this_machine())
+    config = replace(_assemble(cluster, own, machine or this_machine()), source=source_of(os.fspath(config_path)))
     return _loaded(config, cluster, [*notes, *_problems(top, own, cluster)])
 
 

@@ -90,6 +90,16 @@ class StatePlaces:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Which text of the cluster's file is in force: its hash, when the file had been written and when it was read, in Unix
+    seconds."""
+
+    sha256: str = ""
+    written_s: float = 0.0
+    loaded_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that the files say. ``cluster`` is the cluster's own mapping as it stands there, secrets included: runners
     with a local storage server get it. ``in_force`` tells each value and where it came from."""
@@ -107,6 +117,7 @@ class Config:
     state: StatePlaces
     cluster: Mapping[str, Any] = field(repr=False)
     in_force: tuple[InForce, ...] = field(repr=False)
+    source: Source = field(default_factory=Source, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

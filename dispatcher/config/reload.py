@@ -38,7 +38,7 @@ def reloaded(running: Config, fresh: Config) -> tuple[Config, tuple[str, ...]]:
     changed = tuple(key.path for key in waiting if _differs(place(key), running, fresh))
     kept = [place(key).removeprefix("settings.") for key in waiting if place(key).startswith("settings.")]
     old = {name: getattr(running.settings, name) for name in (*kept, *_DERIVED)}
-    return replace(running, settings=replace(fresh.settings, **old)), changed
+    return replace(running, settings=replace(fresh.settings, **old), source=fresh.source), changed
 
 
 def _differs(where: str, running: Config, fresh: Config) -> bool:

@@ -76,6 +76,7 @@ class _Shape:
     slots: list[_Slot]
     next: int = 0  # slots before this have no room any more, and never get any in this pass
     refused: str = ""  # why nothing more can be bought for it in this pass
+    over_quota: bool = False  # and that is a quota
 
 
 @dataclass(slots=True)
@@ -85,6 +86,8 @@ class Decision:
     actions: list[Action] = field(default_factory=list)
     waits: dict[str, str] = field(default_factory=dict)
     over_limit: str = ""  # what limits the number of instances as a whole
+    promised: int = 0  # containers that have no place yet, and an instance for them is on its way
+    shut_out: int = 0  # containers that get none because of a quota, or a limit on instances or supervisors
 
 
 # ------------------------------------------------------------------------------------------------------------------ limits
@@ -231,6 +234,7 @@ class _Pass:
         if why is not None:
             self.wait(container, why)
         elif _supervises(container) and self.supervisors_left < 1:
+            self.decision.shut_out += 1
             self.wait(container, "as many supervisors run as SupervisorFraction allows")
         elif self.decision.over_limit:
             self._count_out(container)
@@ -255,6 +259,7 @@ class _Pass:
         slot = self._find(shape, container.avoid) or self._find_or_buy(shape)
         if slot is None:
             self.unplaced += 1
+            self.decision.shut_out += shape.over_quota or not shape.refused
             self.wait(container, shape.refused or self.decision.over_limit)
             return
         slot.put(shape.fit.need)
@@ -263,6 +268,7 @@ class _Pass:
         self._use(container, slot)
 
     def _use(self, container: Container, slot: _Slot) -> None:
+        self.decision.promised += slot.phase is not Phase.READY
         if slot.phase in (Phase.CREATING, Phase.UNKNOWN) or not slot.name:
             self.wait(container, f"{slot.name or 'an instance'} of type {slot.type} is on its way")
         elif container.state is ContainerState.QUEUED:
@@ -282,6 +288,7 @@ class _Pass:
 
     def _count_out(self, container: Container) -> None:
         self.unplaced += 1
+        self.decision.shut_out += 1
         self.wait(container, self.decision.over_limit)
 
     # -- where
@@ -332,6 +339,7 @@ class _Pass:
                 self.decision.over_limit = f"the cloud refuses more instances: {held.reason}"
                 return None
             shape.refused = f"no {type_name}: {held.kind.value}: {held.reason}"
+            shape.over_quota = held.kind is HoldoffKind.QUOTA
         return None
 
     def _ask(self, shape: _Shape, type_name: str) -> _Slot | None:

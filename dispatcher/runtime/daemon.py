@@ -34,6 +34,7 @@ from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime.deliver import Delivery
 from dispatcher.runtime.loop import Loop
 from dispatcher.runtime.loops import loops
+from dispatcher.runtime.metrics.collector import Metrics, Surroundings
 from dispatcher.runtime.overruns import Overruns, believable_late
 from dispatcher.runtime.perform import Perform, Ports, failure_of
 from dispatcher.runtime.pools import WITH_EFFECT, Lanes
@@ -164,18 +165,19 @@ class Daemon:
         self.story = Story(clock)
         self._cloud, self._queue, self._reread = cloud, queue, reread
         self._teller = Teller(self.story, clock)
+        self.metrics = Metrics(clock)
         self._stop, self._let_go = threading.Event(), threading.Event()
         self.store = Store(
-            State(settings=_with_driver(config.settings, cloud)), clock.monotonic, listener=self._teller.hear
+            State(settings=_with_driver(config.settings, cloud)), clock.monotonic, listener=self._hear
         )
         access = _access(config)
         self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
-        self.perform = Perform(self._ports(), self.store.snapshot)
+        self.perform = Perform(self._ports(), self.store.snapshot, self.metrics.acts)
         self._overruns = Overruns(clock.monotonic, self._limit_of)
         self._delivery = Delivery(self.store.post, clock.monotonic)
         self._lanes = Lanes(self._act, self.store.snapshot)
         draw = draw_name(config.settings.instance_set_id)
-        self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch) for spec in loops(draw)]
+        self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch, self.metrics.passed) for spec in loops(draw)]
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
 
@@ -195,6 +197,11 @@ class Daemon:
             start_s = self.config.settings.timeout_ssh_start_s
             return PostgresLeader(self.config.postgresql.parameters, start_timeout_s=start_s, **options)
         return FileLeader(self.config.state.lock_file, **options)
+
+    def _hear(self, before: State, after: State, message: m.Event | m.Action) -> None:
+        """The store's listener, under its lock: both only take note."""
+        self.metrics.recorder.hear(before, after, message)
+        self._teller.hear(before, after, message)
 
     # -- acts
 
@@ -237,6 +244,7 @@ class Daemon:
         for loop in self._loops:
             self._thread(loop.spec.name, partial(loop.run, self._stop))
         self._thread("story", lambda: self._teller.run(self._let_go))
+        self._thread("metrics", lambda: self.metrics.recorder.run(self._let_go))
         self._thread("overruns", self._watch_overruns)
         self._thread("leader", self._leader.run)
 
@@ -293,6 +301,26 @@ class Daemon:
             ages_s=self.heartbeats,
             explain=Explained(self.clock.monotonic),
             trouble=self._trouble,
+            metrics=self.metrics.registry(self.store.snapshot, self._surroundings),
+        )
+
+    def _surroundings(self) -> Surroundings:
+        """What a scrape asks of the process itself."""
+        source = self.config.source
+        return Surroundings(
+            bugs={
+                "perform": self.perform.bug_count,
+                "delivery": self._delivery.bugs,
+                "plan": self.store.planner_bugs,
+                "loop": sum(loop.bugs for loop in self._loops),
+            },
+            waiting=self._lanes.waiting(),
+            ages_s=self.heartbeats(),
+            given_up=self._overruns.given_up,
+            longest_change_s=self.store.longest_s,
+            config_sha256=source.sha256,
+            config_written_s=source.written_s,
+            config_loaded_s=source.loaded_s,
         )
 
     def _trouble(self) -> list[str]:

@@ -40,9 +40,13 @@ class LoopSpec:
 class Loop:
     """One of the four named threads, or its equal in virtual time."""
 
-    def __init__(self, spec: LoopSpec, store: Store, clock: Clock, dispatch: Callable[[Action, int], None]) -> None:
+    def __init__(
+        self, spec: LoopSpec, store: Store, clock: Clock, dispatch: Callable[[Action, int], None],
+        passed: Callable[[str, float], None] | None = None,
+    ) -> None:  # fmt: skip
         self.spec = spec
         self._store, self._clock, self._dispatch = store, clock, dispatch
+        self._passed = passed  # told of each turn how long it took
         self.beat_s = clock.monotonic()
         self.turns = 0
         self.bugs = 0
@@ -63,6 +67,8 @@ class Loop:
             except Exception as bug:  # noqa: BLE001 - a loop that dies takes the service with it
                 self._survive(bug)
         self.last_turn_s = self._clock.monotonic() - self.beat_s
+        if self._passed is not None:
+            self._passed(self.spec.name, self.last_turn_s)
         return begun
 
     def finish(self, seen: State, actions: Sequence[Action]) -> int:

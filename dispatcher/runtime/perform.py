@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerRecord, Instance, QueueWrite, State
@@ -29,6 +29,37 @@ NOT_LEADING = "another dispatcher leads now: nothing was sent"
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """An act that is over. ``state`` is the snapshot on which it was done; ``sent``: it was tried at all."""
+
+    action: m.Action
+    state: State
+    events: Sequence[m.Event]
+    seconds: float
+    failed: bool
+    sent: bool
+
+
+class Watch(Protocol):
+    """Who is told of acts, for metrics. It is called by many threads, and never raises."""
+
+    def ended(self, done: Performed) -> None: ...
+
+    def polled(self, records: int) -> None:
+        """A complete poll of the queue brought so many records."""
+
+
+class Unwatched:
+    """Nobody counts."""
+
+    def ended(self, done: Performed) -> None:
+        return
+
+    def polled(self, records: int) -> None:
+        return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +113,9 @@ def init_script(secret: str, command: str) -> str:
 class Perform:
     """Executes actions through the ports. ``snapshot`` gives the State that an act needs for its details."""
 
-    def __init__(self, ports: Ports, snapshot: Callable[[], State]) -> None:
+    def __init__(self, ports: Ports, snapshot: Callable[[], State], watch: Watch | None = None) -> None:
         self._ports, self._snapshot = ports, snapshot
+        self._watch: Watch = watch or Unwatched()
         self._token_uuid = ""
         self.tally = Tally()
         self.bugs: deque[str] = deque(maxlen=20)
@@ -109,11 +141,13 @@ class Perform:
         """Do it, and say how it ended. Never raises: a bug becomes the failure of the act."""
         state = self._snapshot()
         began = self._ports.clock.monotonic()
-        failed = True
+        failed, sent = True, False
+        events: list[m.Event] = []
         try:
             if type(action) not in LOCAL and (state.leadership.term != term or not state.leadership.leading):
                 return failure_of(action, began, NOT_LEADING, sent=False)
             events = self._acts[type(action)](action, state)
+            sent = True
             failed = any(_failed(event) for event in events)
             return events
         except Gone as gone:
@@ -122,10 +156,14 @@ class Perform:
             log.exception("a bug while performing %s", type(action).__name__)
             self.bugs.append(f"{type(action).__name__}: {type(bug).__name__}: {bug}")
             self.bug_count += 1
-            return failure_of(action, began, f"a bug in the dispatcher: {type(bug).__name__}", sent=True)
+            sent = True
+            events = failure_of(action, began, f"a bug in the dispatcher: {type(bug).__name__}", sent=True)
+            return events
         finally:
             seconds = self._ports.clock.monotonic() - began
             self.tally.add(type(action).__name__, failed=failed, seconds=seconds)
+            done = Performed(action=action, state=state, events=events, seconds=seconds, failed=failed, sent=sent)
+            self._watch.ended(done)
 
     # -- queue
 
@@ -143,6 +181,7 @@ class Perform:
             answer = self._ports.queue.poll()
         except QueueError as error:
             return [*events, m.QueuePollFailed(began_s=began, failure=error.failure)]
+        self._watch.polled(len(answer.records))
         state = self._snapshot()
         for records in slices(news(state, answer.records, self._token_uuid)):
             events.append(m.ContainersObserved(began_s=began, records=records))

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from dispatcher.core.messages import QueueError, QueueFailure, Records
 from dispatcher.core.model import ContainerRecord, ContainerState, Requirements
+from dispatcher.runtime.times import rfc3339
 from drivers.stub import Ending
 
+EPOCH = 1_700_000_000.0  # the wall time of the World's time 0
 TOKEN = "zzzzz-gj3su-000000000000000"  # noqa: S105 - the uuid of a token, which is no secret
 
 
@@ -44,6 +46,7 @@ class Entry:
     gateway_address: str = ""
     reason: str = ""
     root: str = ""  # the first of the row of containers that replaced each other
+    created_at: str = ""
 
 
 @dataclass(slots=True)
@@ -79,7 +82,7 @@ class FakeQueue:
         uuid = f"zzzzz-dz642-{self.serial:015d}"
         self.entries[uuid] = Entry(
             uuid=uuid, requirements=requirements, priority=priority, length_s=length_s, attempts_left=attempts - 1,
-            root=root or uuid,
+            root=root or uuid, created_at=rfc3339(EPOCH + self.now()),
         )  # fmt: skip
         return uuid
 
@@ -124,7 +127,7 @@ class FakeQueue:
     def _record(self, entry: Entry, *, full: bool = False) -> ContainerRecord:
         return ContainerRecord(
             uuid=entry.uuid, state=entry.state, priority=entry.priority, locked_by_uuid=entry.locked_by,
-            lock_count=entry.lock_count, created_at="2026-01-01T00:00:00Z", gateway_address=entry.gateway_address,
+            lock_count=entry.lock_count, created_at=entry.created_at, gateway_address=entry.gateway_address,
             requirements=entry.requirements if full else None,
         )  # fmt: skip
 

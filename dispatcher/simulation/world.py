@@ -24,6 +24,7 @@ from dispatcher.core.settings import Settings
 from dispatcher.driver import DriverSettings
 from dispatcher.runtime.loop import Loop
 from dispatcher.runtime.loops import loops
+from dispatcher.runtime.metrics.collector import Metrics
 from dispatcher.runtime.perform import Perform, Ports
 from dispatcher.runtime.pools import LANES, lane_of
 from dispatcher.runtime.store import Store
@@ -32,10 +33,10 @@ from drivers.stub import StubCloud, StubDriver, StubKnobs
 from .cloud import FakeCloud
 from .instances import FakeInstances
 from .judge import Judge
-from .queue import FakeQueue, Violations
+from .queue import EPOCH, FakeQueue, Violations
 
 SET_ID = "zzzzz-gj3su-000000000000000"
-EPOCH = 1_700_000_000.0
+HEARD = 200  # changes that wait to be counted: nobody scrapes a World that is not asked
 
 Delay = tuple[float, float]
 Listener = Callable[["Dispatcher", "Event | Action"], None]
@@ -82,7 +83,8 @@ class Dispatcher:
         state = replace(state, leadership=Leadership(term=world.terms))
         self.store = Store(state, world.clock.monotonic, strict=True, listener=self._changed, spent=lambda: 0.0)
         ports = Ports(queue=world.queue, cloud=world.cloud, instances=world.instances, clock=world.clock)
-        self.perform = Perform(ports, self.store.snapshot)
+        self.metrics = Metrics(world.clock)
+        self.perform = Perform(ports, self.store.snapshot, self.metrics.acts)
         self.loops = [Loop(spec, self.store, world.clock, self._dispatch) for spec in loops(self._draw)]
         self.wakes: dict[str, float] = {loop.spec.name: world.clock.now_s for loop in self.loops}
         self.counts = {loop.spec.name: self.store.counts(loop.spec.topics) for loop in self.loops}
@@ -103,6 +105,9 @@ class Dispatcher:
 
     def _changed(self, before: State, after: State, message: Event | Action) -> None:
         self._due_s = None
+        self.metrics.recorder.hear(before, after, message)
+        if self.metrics.recorder.waiting() >= HEARD:
+            self.metrics.recorder.catch_up()
         self.world.note(self, before, after, message)
 
     def wake_due(self) -> float:

@@ -11,6 +11,7 @@ import secrets
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
 from dispatcher.web import auth, errors, health, metrics, operator, upstream
+from dispatcher.web.requests import Requests
 from dispatcher.web.view import View
 
 BODY_BYTES = 64 * 1024
@@ -25,8 +26,8 @@ SECURITY_HEADERS = {
 }
 
 
-def make_app(view: View, management_token: str) -> Flask:
-    """The WSGI application over a view of the dispatcher. An empty token closes it altogether."""
+def make_app(view: View, management_token: str, requests: Requests | None = None) -> Flask:
+    """The WSGI application over a view of the dispatcher. An empty token closes it altogether. ``requests`` measures them."""
     app = Flask("dispatcher.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     guard(app, management_token)
@@ -34,7 +35,9 @@ def make_app(view: View, management_token: str) -> Flask:
     app.register_blueprint(reading(view))
     app.register_blueprint(operator.blueprint(view))
     app.register_blueprint(health.blueprint(view))
-    app.register_blueprint(metrics.blueprint(view.metrics))
+    requests = requests or Requests()
+    app.register_blueprint(metrics.blueprint(view.metrics, requests))
+    app.wsgi_app = requests.around(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
 
 

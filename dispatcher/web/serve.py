@@ -26,6 +26,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from dispatcher.web.access import AccessLog
 from dispatcher.web.notify import service_manager
+from dispatcher.web.requests import CONNECTIONS, THREADS
 from dispatcher.web.supervisor import Daemon, Supervisor
 
 INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "GUNICORN_PID", "GUNICORN_FD")
@@ -39,7 +40,7 @@ class Serving:
     ``announce`` is told the addresses once they are open. ``stop_s`` must be shorter than ``graceful_s``."""
 
     listen: tuple[str, ...] = ("127.0.0.1:9006",)
-    threads: int = 8
+    threads: int = THREADS
     graceful_s: int = 30
     stop_s: float = 25.0
     silence_s: int = 30  # a worker whose main thread is silent for so long is killed
@@ -128,6 +129,7 @@ def settings(serving: Serving) -> dict[str, Any]:
         "bind": list(serving.listen),
         "workers": 1,
         "threads": serving.threads,
+        "worker_connections": CONNECTIONS,
         "worker_class": "dispatcher.web.worker.Worker",  # as text: version 20.1 takes no class
         "worker_tmp_dir": runtime_folder(),
         "logger_class": AccessLog,

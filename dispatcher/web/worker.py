@@ -11,6 +11,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from dispatcher.web.requests import WAITS
 from dispatcher.web.supervisor import RELOAD, STOP
 
 DRAIN_S = 0.5
@@ -49,6 +50,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Newer gunicorns linger here, in the main thread, for each client that does not hang up: that is no silence."""
         self.notify()
         super().finish_request(*args)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """From here on the connection waits for a thread."""
+        WAITS.begin(conn)
+        super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Runs in that thread."""
+        WAITS.end(conn)
+        return super().handle(conn)
 
     def _stop_accepting(self) -> None:
         """Older gunicorns drop what they accepted and did not read yet: they get a moment in which nothing new comes."""

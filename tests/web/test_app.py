@@ -93,7 +93,7 @@ def test_metrics_are_text() -> None:
     """From the registry that the view hands over."""
     answer = get("/metrics", FakeView(metrics=registry()))
     assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    assert 'toy_instances{state="idle"} 3.0' in answer.text
+    assert 'toy_instances{state="idle"} 3\n' in answer.text
 
 
 def test_metrics_are_json() -> None:
@@ -105,7 +105,7 @@ def test_metrics_are_json() -> None:
         "name": "toy_instances", "help": "Instances", "type": "GAUGE",
         "metric": [{"label": [{"name": "state", "value": "idle"}], "gauge": {"value": 3}}],
     }
-    assert families["toy_calls"]["metric"] == [{"label": [], "counter": {"value": 2}}]
+    assert families["toy_calls_total"]["metric"] == [{"label": [], "counter": {"value": 2}}]
     assert families["toy_size"]["metric"] == [
         {
             "label": [],

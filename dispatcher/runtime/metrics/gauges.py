@@ -1,0 +1,157 @@
+"""How it stands: every gauge read from one snapshot. Pure; a pass over the containers and one over the instances.
+
+Those who wait are sorted by the very pass that decides, so that the numbers cannot disagree with what happens.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.metrics_core import Metric
+
+from dispatcher.core import schedule
+from dispatcher.core.model import NEVER, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
+from dispatcher.driver import InstanceType
+from dispatcher.meters import catalogue as c
+from dispatcher.meters.series import Labels, Series
+from dispatcher.runtime.metrics.categories import category, running, worker_state
+from dispatcher.runtime.times import unix_s
+
+_WAITING = (ContainerState.QUEUED, ContainerState.LOCKED)
+_ON_ITS_WAY = (Phase.CREATING, Phase.BOOTING, Phase.UNKNOWN)
+_ANSWERING = (Phase.UNKNOWN, Phase.BOOTING, Phase.READY)
+_CALLS = ("create", "destroy", "list", "set_tags")
+
+
+def gauges(state: State, now_s: float, wall_s: float) -> Iterator[Metric]:
+    """``now_s`` of the monotonic clock, ``wall_s`` Unix time of the same moment."""
+    yield from _containers(state, now_s, wall_s)
+    yield from _placing(state, now_s)
+    yield from _instances(state)
+    yield from _probes(state, now_s)
+    yield from _cloud(state, now_s)
+    yield from _queue(state, now_s)
+    yield _one(c.LEADING, state.leadership.leading)
+    yield _one(c.TERM, state.leadership.term)
+
+
+def _one(series: Series, value: float) -> Metric:
+    return series.family([((), float(value))])
+
+
+# ------------------------------------------------------------------------------------------------------------- containers
+
+
+def _containers(state: State, now_s: float, wall_s: float) -> Iterator[Metric]:
+    entries: dict[Labels, float] = {(each, name): 0.0 for each in c.STATES for name in state.settings.instance_types}
+    waiting: list[Container] = []
+    for container in state.containers.all():
+        fits = container.fit.types if container.fit is not None else ()
+        labels = (container.state.value, fits[0] if fits else "")
+        entries[labels] = entries.get(labels, 0.0) + 1
+        if container.priority > 0 and container.state in _WAITING and not _on_an_instance(state, container):
+            waiting.append(container)
+    yield c.QUEUE_ENTRIES.family(entries.items())
+    yield _one(c.LONGEST_WAIT, _longest_wait_s(waiting, now_s, wall_s))
+    since = [each.runnable_since_s for each in waiting if each.runnable_since_s is not None]
+    yield _one(c.LONGEST_RUNNABLE, now_s - min(since) if since else 0.0)
+
+
+def _on_an_instance(state: State, container: Container) -> bool:
+    """A runner of it is there. A place alone is no start."""
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    return instance is not None and container.uuid in instance.processes
+
+
+def _longest_wait_s(waiting: list[Container], now_s: float, wall_s: float) -> float:
+    """Since it was created; since it was first seen when the queue service did not say. All times are written alike, so the
+    smallest text is the oldest."""
+    oldest = min((each.created_at for each in waiting if each.created_at), default="")
+    created_s = unix_s(oldest) if oldest else None
+    if created_s is not None:
+        return max(0.0, wall_s - created_s)
+    return max((now_s - each.first_seen_s for each in waiting), default=0.0)
+
+
+def _placing(state: State, now_s: float) -> Iterator[Metric]:
+    decision = schedule.decide(state, now_s, everyone=True)
+    bound = sum(
+        1 for instance in state.instances.all() if instance.phase in _ON_ITS_WAY
+        for uuid in instance.bound if uuid not in instance.processes
+    )  # fmt: skip
+    yield _one(c.ALLOCATED, bound + decision.promised)
+    yield _one(c.OVER_QUOTA, decision.shut_out)
+    yield _one(c.MAX_CONTAINERS, schedule.container_cap(state) or 0)
+
+
+# -------------------------------------------------------------------------------------------------------------- instances
+
+
+def _instances(state: State) -> Iterator[Metric]:
+    instances = state.instances.all()
+    yield _one(c.CONTAINERS_RUNNING, sum(running(instance) for instance in instances))
+    counts: Counter[Labels] = Counter({(each, name): 0 for each in c.CATEGORIES for name in state.settings.instance_types})
+    counts.update((category(instance), instance.type) for instance in instances)
+    yield c.INSTANCES.family((labels, float(count)) for labels, count in counts.items())
+    for series, measure in _MEASURES:
+        yield _summed(series, state, counts, measure)
+    yield c.PHASES.family(((each,), float(count)) for each, count in _by_phase(instances).items())
+    held = [instance for instance in instances if instance.idle_behavior is IdleBehavior.HOLD]
+    yield _one(c.HELD, len(held))
+    offers = (state.settings.instance_types.get(instance.type) for instance in held)
+    yield _one(c.HELD_PRICE, sum(offer.price for offer in offers if offer is not None))
+
+
+_MEASURES: tuple[tuple[Series, Callable[[InstanceType], float]], ...] = (
+    (c.PRICE, lambda offer: offer.price),
+    (c.VCPUS, lambda offer: offer.vcpus),
+    (c.MEMORY, lambda offer: offer.ram_bytes),
+)
+
+
+def _summed(series: Series, state: State, counts: Counter[Labels], measure: Callable[[InstanceType], float]) -> Metric:
+    """A type that is no longer configured counts as nothing: nobody knows what it has."""
+    sums = dict.fromkeys(c.CATEGORIES, 0.0)
+    for (each, name), count in counts.items():
+        offer = state.settings.instance_types.get(name)
+        sums[each] += count * measure(offer) if offer is not None else 0.0
+    return series.family(((each,), total) for each, total in sums.items())
+
+
+def _by_phase(instances: Iterable[Instance]) -> Counter[str]:
+    counts: Counter[str] = Counter(dict.fromkeys(("creating", *c.WORKER_STATES), 0))
+    counts.update("creating" if each.phase is Phase.CREATING else worker_state(each) for each in instances)
+    return counts
+
+
+def _probes(state: State, now_s: float) -> Iterator[Metric]:
+    """Of the instances that have answered and are not being destroyed."""
+    answered = [i.answered_s for i in state.instances.all() if i.phase in _ANSWERING and i.answered_s != NEVER]
+    ages_s = [now_s - at_s for at_s in answered]
+    yield _one(c.PROBE_AGE_MAX, max(ages_s, default=0.0))
+    yield _one(c.PROBE_AGE_MEDIAN, statistics.median(ages_s) if ages_s else 0.0)
+
+
+# ------------------------------------------------------------------------------------------------- the cloud and the queue
+
+
+def _cloud(state: State, now_s: float) -> Iterator[Metric]:
+    """Hold-offs are counted by kind of call and reason; how long they last is told by call alone."""
+    counts: Counter[Labels] = Counter({(call, kind.value): 0 for call in _CALLS for kind in HoldoffKind})
+    left = dict.fromkeys(_CALLS, 0.0)
+    for held in state.holdoffs.values():
+        if held.until_s > now_s:
+            counts[held.call, held.kind.value] += 1
+            left[held.call] = max(left.get(held.call, 0.0), held.until_s - now_s)
+    yield _one(c.AT_QUOTA, counts["create", HoldoffKind.QUOTA.value] > 0)
+    yield c.HOLDOFFS.family((labels, float(count)) for labels, count in counts.items())
+    yield c.HOLDOFF_LEFT.family(((call,), seconds) for call, seconds in left.items())
+
+
+def _queue(state: State, now_s: float) -> Iterator[Metric]:
+    queue = state.queue
+    yield _one(c.POLL_AGE, now_s - queue.polled_s if queue.polled_s != NEVER else 0.0)
+    yield _one(c.POLL_TOOK, queue.poll_took_s)
+    yield _one(c.LOCK_WINDOW, queue.lock_window)
