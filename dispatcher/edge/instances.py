@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, Said, StartOutcome, StartReport, Target
 from dispatcher.driver import InstanceType
+from dispatcher.edge import last_words
 from dispatcher.edge import runner as words
 from dispatcher.edge.deployment import Deployment, load_runner_file
 from dispatcher.edge.redact import Redactor
 from dispatcher.edge.runner import Runner
-from dispatcher.edge.runner_config import RunnerAccess, start_config
+from dispatcher.edge.runner_config import RunnerAccess, gateway_secret, start_config
 from dispatcher.edge.ssh.address import parse_address, parse_port
 from dispatcher.edge.ssh.executor import SSHExecutor, SSHSettings
 from dispatcher.edge.ssh.hostkeys import HostKeys
@@ -99,8 +100,13 @@ class SSHInstances:
         return KillReport(gone=answer.status == 0, error="" if answer.status == 0 else _complaint("kill", answer))
 
     def output(self, target: Target, uuid: str) -> str:
-        """Runners do not keep their output anywhere yet."""
-        return ""
+        command = last_words.output_command(target.user, uuid)
+        dial_s, own_secret = last_words.TIMEOUT_DIAL_S, self._own_secret(uuid)
+        try:
+            answer = self._send(target, command, timeout_s=last_words.TIMEOUT_S, urgent=True, dial_s=dial_s)
+        except RemoteError:
+            return ""
+        return last_words.shown(answer.stdout, self._redactor, own_secret)
 
     def close(self, name: str) -> None:
         self._slow_dials.pop(name, None)
@@ -165,10 +171,20 @@ class SSHInstances:
     def _run(self, target: Target, command: str, *, urgent: bool = False) -> Output:
         return self._send(target, command, timeout_s=self._access.timeout_command_s, urgent=urgent)
 
-    def _send(self, target: Target, command: str, *, timeout_s: float, stdin: bytes = b"", urgent: bool = False) -> Output:
+    def _send(
+        self,
+        target: Target,
+        command: str,
+        *,
+        timeout_s: float,
+        stdin: bytes = b"",
+        urgent: bool = False,
+        dial_s: float | None = None,
+    ) -> Output:
         """Every command goes this way: what comes back is free of secrets, and an error names the command."""
         slow = self._slow_dials.get(target.name)
-        dial_s = None if slow is None else FIRST_DIAL_S * DIAL_GROWTH ** min(slow, 20)
+        if slow is not None and dial_s is None:
+            dial_s = FIRST_DIAL_S * DIAL_GROWTH ** min(slow, 20)
         try:
             answer = self._executor.run(
                 target, command, timeout_s=timeout_s, stdin=stdin, urgent=urgent, connect_timeout_s=dial_s
@@ -183,6 +199,11 @@ class SSHInstances:
             return output
         text = output.decode("utf-8", "surrogateescape")
         return self._redactor.blank(text, target.secret).encode("utf-8", "surrogateescape")
+
+    def _own_secret(self, uuid: str) -> str:
+        """What only this container's runner was told."""
+        root = self._access.runner_access.system_root_token
+        return gateway_secret(root, uuid) if root else ""
 
     def _attempt(self, act: Callable[[Target], None], target: Target) -> RemoteError | None:
         try:

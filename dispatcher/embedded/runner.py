@@ -33,7 +33,10 @@ from typing import IO, Any
 
 LOCK_FOLDER_VARIABLE, DATA_FOLDER_VARIABLE = "CRUNCH_RUN_LOCK_DIR", "CRUNCH_RUN_DATA_DIR"
 LOCK_FOLDER_DEFAULT, DATA_FOLDER_DEFAULT = "/var/lock", "/var/lib/crunch-run"
+JOURNAL_VARIABLE, JOURNAL_DEFAULT = "CRUNCH_RUN_JOURNAL", "/run/systemd/journal/stdout"  # the socket that a journal listens on
+JOURNAL_COMMAND = ("systemd-cat", "--identifier=crunch-run")
 BROKEN_FILE, PRICES_FILE, ALL_LOCK_FILE = "crunch-run-broken", "crunch-run-prices.json", "crunch-run-all.lock"
+OUTPUT_LONGEST_S, OUTPUTS_GREATEST_BYTES = 86400.0, 100 << 20  # of ended containers, where there is no journal
 UUID = re.compile(r"[0-9a-z]{5}-dz642-[0-9a-z]{15}")
 
 KILL_PATIENCE_S, KILL_POLL_S = 1.0, 0.01
@@ -66,6 +69,11 @@ class Refused(Exception):
 
 def lock_path(folder: Path, uuid: str) -> Path:
     return folder / f"crunch-run-{uuid}.lock"
+
+
+def output_path(folder: Path, uuid: str) -> Path:
+    """Where a runner writes what it has to say, when the instance has no journal."""
+    return folder / f"crunch-run-{uuid}.log"
 
 
 def take(file: IO[Any]) -> bool:
@@ -181,6 +189,22 @@ def detach(options: argparse.Namespace) -> None:
             sys.stdout.flush()
 
 
+def remove_old_outputs(folder: Path, now: float) -> None:
+    """Of containers that have ended: what is older than a day, and the oldest beyond the limit on all together."""
+    files = [(path.stat(), path) for path in folder.glob("crunch-run-?????-dz642-*.log")]
+    kept = 0
+    for status, path in sorted(files, key=lambda each: -each[0].st_mtime):
+        kept += status.st_size
+        too_much = kept > OUTPUTS_GREATEST_BYTES or now - status.st_mtime > OUTPUT_LONGEST_S
+        if too_much and _is_free(path.with_suffix(".lock")):
+            path.unlink(missing_ok=True)
+
+
+def has_journal() -> bool:
+    listens = os.path.exists(os.environ.get(JOURNAL_VARIABLE, JOURNAL_DEFAULT))
+    return listens and shutil.which(JOURNAL_COMMAND[0]) is not None
+
+
 def _start_supervisor(options: argparse.Namespace, lock: IO[Any]) -> int:
     """The pid of a child of ourselves that has inherited the lock and been told the configuration."""
     home = container_folder(options)
@@ -188,9 +212,12 @@ def _start_supervisor(options: argparse.Namespace, lock: IO[Any]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # a list may ask for it before it listens
     command = [sys.executable, "-I", os.path.abspath(__file__), "--no-detach", "--stdin-config"]
     command += [f"--lock-dir={options.lock_dir}", f"--data-dir={options.data_dir}", f"--ca-certs={options.ca_certs}"]
-    with (home / "runner.log").open("ab") as log:
+    command += [f"--stop-grace={options.stop_grace}", options.uuid]
+    journal = JOURNAL_COMMAND if has_journal() else ()
+    remove_old_outputs(options.lock_dir, time.time())
+    with Path(os.devnull if journal else output_path(options.lock_dir, options.uuid)).open("ab") as log:
         child = subprocess.Popen(
-            [*command, f"--stop-grace={options.stop_grace}", options.uuid],
+            [*journal, *command],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -568,6 +595,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def supervise(options: argparse.Namespace) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    say(f"begins with container {options.uuid}, process {os.getpid()}")  # by this line a journal's reader finds the others
     config = json.loads(sys.stdin.read() or "{}") if options.stdin_config else {"Env": dict(os.environ)}
     try:
         return Supervisor(options, config).run()

@@ -76,7 +76,8 @@ class InstancePort(Protocol):
 
     def output(self, target: Target, uuid: str) -> str:
         """The end of what the runner of this container wrote to its standard output and error: the last 50 lines, at most 16 kB,
-        asked for in one command of at most 5 s. Empty when there is none or it cannot be had. Not yet safe to be shown."""
+        asked for in one command of at most 5 s, without control characters and without the secrets that we know. Empty when
+        there is none or it cannot be had."""
 
     def close(self, name: str) -> None:
         """Forget the connection and everything pinned for it: the instance is gone."""

@@ -51,6 +51,8 @@ def _dispatch(instance: StubInstance, command: str, given: bytes, now: float) ->
     words = shlex.split(command)
     if words[0] == "md5sum" and len(words) == 2:
         return _md5sum(instance, words[1])
+    if words[:3:2] == ["timeout", "sh"]:
+        return Reply(stdout=instance.read_output(words[-1], now).encode())
     if words[0] == "sh":
         return _deploy(instance, command, given)
     if RUNNER.fullmatch(words[0]):

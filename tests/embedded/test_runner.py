@@ -33,7 +33,7 @@ class Instance:
     pids: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.locks, self.data = self.folder / "lock", self.folder / "data"
+        self.locks, self.data, self.journal = self.folder / "lock", self.folder / "data", self.folder / "journal"
         self.locks.mkdir()
         self.runner = self.folder / "crunch-run"
         shutil.copy(runner.__file__, self.runner)
@@ -41,9 +41,10 @@ class Instance:
     def run(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run the deployed file by its shebang, with this Python in front."""
         environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "CRUNCH_RUN_LOCK_DIR": str(self.locks),
             "CRUNCH_RUN_DATA_DIR": str(self.data),
+            "CRUNCH_RUN_JOURNAL": str(self.journal),
         }
         command = [str(self.runner), *arguments]
         return subprocess.run(command, input=given, capture_output=True, text=True, env=environment, timeout=60, check=False)
@@ -77,6 +78,10 @@ class Instance:
 
     def output(self, uuid: str, name: str = "stdout.txt") -> str:
         return (self.data / "containers" / uuid / name).read_text()
+
+    def said(self, uuid: str) -> str:
+        """What the runner itself wrote."""
+        return runner.output_path(self.locks, uuid).read_text()
 
     def state(self, uuid: str, *wanted: str) -> dict[str, Any]:
         """The container, as soon as it is in one of the wanted states."""
@@ -212,7 +217,49 @@ def test_a_call_without_a_container_is_refused(bare: Instance, arguments: list[s
     assert "uuid of a container" in answer.stderr
 
 
+def aged(instance: Instance, uuid: str, hours: float, size_bytes: int = 1) -> Path:
+    """The output of a runner that ended so long ago."""
+    path = runner.output_path(instance.locks, uuid)
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+    os.utime(path, times=(0, NOW - hours * 3600))
+    return path
+
+
+NOW = 1_800_000_000.0
+
+
+def test_outputs_of_ended_containers_are_kept_for_a_day(bare: Instance) -> None:
+    """An older one goes, unless its container still runs."""
+    lock = write_lock(bare, "zzzzz-dz642-000000000000003", os.getpid())
+    old, fresh, running = aged(bare, UUID, 25), aged(bare, OTHER, 23), aged(bare, "zzzzz-dz642-000000000000003", 99)
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        runner.remove_old_outputs(bare.locks, NOW)
+    assert (old.exists(), fresh.exists(), running.exists()) == (False, True, True)
+
+
+def test_outputs_of_ended_containers_are_bounded_together(bare: Instance) -> None:
+    """Beyond 100 MB the oldest go first."""
+    sizes = [aged(bare, f"zzzzz-dz642-{hours:015d}", hours, 40_000_000) for hours in (3, 1, 2)]
+    runner.remove_old_outputs(bare.locks, NOW)
+    assert [path.exists() for path in sizes] == [False, True, True]
+
+
 # -------------------------------------------------------------------------------------------------------------- whole runs
+
+
+def test_the_runner_speaks_to_a_journal_where_there_is_one(instance: Instance) -> None:
+    """By systemd-cat, under the name crunch-run; no file is written then. The first line names the container."""
+    stand_in = instance.folder / "systemd-cat"
+    stand_in.write_text(f'#!/bin/sh\necho "$1" >{instance.folder}/name\nshift\nexec "$@" >>{instance.folder}/told 2>&1\n')
+    stand_in.chmod(0o755)
+    instance.journal.touch()
+    uuid = instance.launched("true")
+    assert instance.ended(uuid)["exit_code"] == 0
+    assert (instance.folder / "name").read_text() == "--identifier=crunch-run\n"
+    assert f"begins with container {uuid}, process {instance.pids[0]}" in (instance.folder / "told").read_text()
+    assert not runner.output_path(instance.locks, uuid).exists()
 
 
 def test_a_command_runs_to_its_exit_code(instance: Instance) -> None:
@@ -324,7 +371,7 @@ def test_only_a_locked_container_is_run(instance: Instance) -> None:
     instance.queue.done("PUT", f"containers/{uuid}", {"state": "Cancelled"})
     instance.start(uuid)
     until(lambda: instance.list() == [], "the runner ends")
-    assert "not Locked" in instance.output(uuid, "runner.log")
+    assert "not Locked" in instance.said(uuid)
     assert not (instance.data / "containers" / uuid / "stdout.txt").exists()
 
 
@@ -347,7 +394,7 @@ def test_a_run_outlasts_the_queue(own_queue: LiveQueue, tmp_path: Path) -> None:
     uuid = instance.launched("sh", "-c", "sleep 0.5; exit 7")
     instance.state(uuid, "Running")
     queue.kill(signal.SIGKILL)
-    until(lambda: "trying again" in instance.output(uuid, "runner.log"), "the runner meets the outage")
+    until(lambda: "trying again" in instance.said(uuid), "the runner meets the outage")
     queue.start()
     assert instance.ended(uuid)["exit_code"] == 7
 
@@ -360,7 +407,7 @@ def test_a_stop_before_the_start_leaves_the_container_locked(own_queue: LiveQueu
     uuid = instance.locked("true")
     queue.kill(signal.SIGKILL)
     assert instance.start(uuid).returncode == 0
-    until(lambda: "trying again" in instance.output(uuid, "runner.log"), "the runner meets the outage")
+    until(lambda: "trying again" in instance.said(uuid), "the runner meets the outage")
     assert instance.run("--kill", "15", uuid).returncode == 0
     queue.start()
     assert queue.container(uuid)["state"] == "Locked"
