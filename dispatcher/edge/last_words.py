@@ -33,7 +33,8 @@ awk -v uuid="$0" -v pid="$pid" '
 
 def output_command(user: str, uuid: str) -> str:
     """Prints it, and ends in time also where the instance's disk hangs."""
-    script = SCRIPT.replace("JOURNAL_LINES", str(JOURNAL_LINES)).replace("LINES", str(LINES)).replace("BYTES", str(BYTES + MARGIN_BYTES))
+    script = SCRIPT.replace("JOURNAL_LINES", str(JOURNAL_LINES)).replace("LINES", str(LINES))
+    script = script.replace("BYTES", str(BYTES + MARGIN_BYTES))
     return f"{sudo(user)}timeout {TIMEOUT_THERE_S} sh -c {quoted(script)} {shlex.quote(uuid)}"
 
 
