@@ -54,7 +54,12 @@ def serve_on(config: Config, reread: Any, announce: Any = None) -> None:
     from dispatcher.web.serve import Serving, serve
 
     secrets = [config.api.token, config.management_token, config.access.private_key]
-    set_up(form=config.logs.format, level=config.logs.level, cluster_id=config.cluster_id, secrets=secrets)
+    logs = config.logs
+    try:
+        set_up(form=logs.format, level=logs.level, cluster_id=config.cluster_id, secrets=secrets, audit_file=logs.audit_file)
+    except OSError as error:
+        print(f"AuditLog: {logs.audit_file} cannot be written: {error.strerror}", file=sys.stderr)
+        raise SystemExit(BAD_CONFIGURATION) from error
     sys.setswitchinterval(0.001)
 
     def build_served() -> Any:

@@ -207,6 +207,7 @@ CLUSTER_KEYS: tuple[Key, ...] = (
 )
 
 CERTIFICATES = replace(values.OPTIONAL_PATH, show=lambda path: path or "the system's store")
+AUDIT_FILE = replace(values.OPTIONAL_PATH, show=lambda path: path or "the ordinary log only")
 LOCK_FILE = replace(values.OPTIONAL_PATH, show=lambda path: path or "lock in StateFolder")
 
 OWN_KEYS: tuple[Key, ...] = (
@@ -240,6 +241,10 @@ OWN_KEYS: tuple[Key, ...] = (
         "BrokenNodeHook", TEXT, "runner.broken_node_hook", '""',
         "A command on the instance that the runner calls when it finds its instance unfit: its argument `--broken-node-hook`, "
         "before CrunchRunArgumentsList. Empty: the runner marks the instance as broken, and it is drained.",
+    ),
+    _own(
+        "AuditLog", AUDIT_FILE, "logs.audit_file", '""',
+        "A file for what operators do, one JSON line for each act; empty: the ordinary log only, where it always stands.",
     ),
     _own("StateFolder", PATH, "state.folder", "/var/lib/cloud-dispatcher", "Where hints are kept over a restart."),
     _own(

@@ -47,8 +47,11 @@ class PostgreSQL:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
+    """``audit_file``: where acts of operators are written down besides the ordinary log; or empty."""
+
     level: str = "info"
     format: str = "json"
+    audit_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

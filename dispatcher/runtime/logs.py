@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable
+from logging.handlers import WatchedFileHandler
 from typing import Any, TextIO
 
+from dispatcher.runtime import audit
 from dispatcher.runtime.times import rfc3339
 
 BLANK = "***"
@@ -120,10 +123,21 @@ def _bounded(value: Any) -> Any:
     return value
 
 
+def _audit_handler(path: str, blank: Secrets, cluster_id: str) -> logging.Handler:
+    """JSON lines, whatever the form of the ordinary log; a file that was rotated away is opened anew."""
+    os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
+    handler = WatchedFileHandler(path, encoding="utf-8")
+    handler.addFilter(blank)
+    handler.setFormatter(JsonLines(cluster_id))
+    return handler
+
+
 def set_up(
-    *, form: str = "json", level: str = "info", cluster_id: str = "", secrets: Iterable[str] = (), stream: TextIO | None = None
-) -> Secrets:
-    """Every record of the process goes through one handler. Secrets that are learnt later are registered at what returns."""
+    *, form: str = "json", level: str = "info", cluster_id: str = "", secrets: Iterable[str] = (), stream: TextIO | None = None,
+    audit_file: str = "",
+) -> Secrets:  # fmt: skip
+    """Every record of the process goes through one handler. Secrets that are learnt later are registered at what returns.
+    Acts of operators go to ``audit_file`` as well, if one is named; raises OSError when it cannot be written."""
     blank = Secrets(secrets)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(blank)
@@ -133,6 +147,13 @@ def set_up(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(LEVELS.get(level.lower(), logging.INFO))
+    audit_log = logging.getLogger(audit.NAME)
+    audit_log.setLevel(logging.INFO)  # whatever the level of the others: who did what is no chatter
+    for old in audit_log.handlers[:]:
+        audit_log.removeHandler(old)
+        old.close()
+    if audit_file:
+        audit_log.addHandler(_audit_handler(audit_file, blank, cluster_id))
     for chatty in ("paramiko", "urllib3", "azure"):  # they tell of every packet at info
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     return blank

@@ -10,11 +10,12 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
+from dispatcher.runtime import audit
 from dispatcher.runtime.narrate import Message, narrate
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.probe_account import ProbeAccount, failed_after_boot
@@ -29,6 +30,9 @@ LOOK_S = 0.5
 
 # Beginnings of observations: what they bring is told, not that they began.
 SILENT = frozenset({m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags, m.QueueHinted})
+
+
+AUDITED = frozenset({m.ExpireIdleBehavior})  # never left out, however much waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +113,11 @@ class Teller:
     """Hears every change from the store and tells it, later, to the story and the log."""
 
     def __init__(
-        self, story: Story, clock: Clock, *, tell: Callable[[Told], None] | None = None, waiting: int = WAITING
-    ) -> None:
+        self, story: Story, clock: Clock, *, tell: Callable[[Told], None] | None = None, waiting: int = WAITING,
+        audit_log: Callable[[Mapping[str, object]], None] = audit.record,
+    ) -> None:  # fmt: skip
         self._story = story
+        self._audit = audit_log
         self._clock = clock
         self._tell = tell or to_log
         self._heard: queue.SimpleQueue[_Change] = queue.SimpleQueue()
@@ -123,7 +129,7 @@ class Teller:
         """The store's listener: called under its lock."""
         if type(message) in SILENT:
             return
-        if self._heard.qsize() >= self._waiting:
+        if self._heard.qsize() >= self._waiting and type(message) not in AUDITED:
             self._dropped += 1
             self._failures_dropped += failed_after_boot(before, message)
             return
@@ -157,6 +163,8 @@ class Teller:
         except Exception:  # a sentence that cannot be made must not silence all others
             log.exception("a change of %s could not be told", type(change.message).__name__)
             return 0
+        if (act := audit.expiry(change.before, change.message)) is not None:
+            self._audit(act)
         return self._record(told, change.at_s)
 
     def _confess(self) -> int:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from dispatcher.core.messages import Event
 from dispatcher.core.model import State
+from dispatcher.runtime import audit
 from dispatcher.runtime.health import Health, judge
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.story import Story
@@ -46,3 +47,10 @@ class LiveView:
 
     def utc(self, at_s: float | None = None) -> str:
         return rfc3339(self.clock.wall()) if at_s is None else utc_at(self.clock, at_s)
+
+    def monotonic(self, unix_s: float | None = None) -> float:
+        now_s = self.clock.monotonic()
+        return now_s if unix_s is None else now_s + unix_s - self.clock.wall()
+
+    def audit(self, act: Mapping[str, object]) -> None:
+        audit.record(act)

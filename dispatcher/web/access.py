@@ -10,15 +10,17 @@ import re
 import sys
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote_plus
 
 from gunicorn.glogging import Logger
 
-TOKEN = re.compile(r"(api_token=)[^&\s\"']*", re.IGNORECASE)
+PARAMETER = re.compile(r"([^\s?&=\"'/]+)=([^&\s\"']*)")
 QUIET_PATHS = ("/_health/ping", "/metrics", "/metrics.json")  # asked for every few seconds by machines
 
 
 def blanked(text: str) -> str:
-    return TOKEN.sub(r"\1***", text)
+    """Without the value of any ``api_token`` parameter, also when that name is percent-encoded: it is read like the plain one."""
+    return PARAMETER.sub(lambda found: f"{found[1]}=***" if unquote_plus(found[1]).lower() == "api_token" else found[0], text)
 
 
 class BlankTokens(logging.Filter):

@@ -10,7 +10,7 @@ import secrets
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
-from dispatcher.web import auth, errors, health, metrics, operator, upstream
+from dispatcher.web import auth, errors, health, inspect, metrics, operator, upstream
 from dispatcher.web.requests import Requests
 from dispatcher.web.view import View
 
@@ -30,13 +30,16 @@ def make_app(view: View, management_token: str, requests: Requests | None = None
     """The WSGI application over a view of the dispatcher. An empty token closes it altogether. ``requests`` measures them."""
     app = Flask("dispatcher.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    active = inspect.Active()
     guard(app, management_token)
+    active.install(app)
     errors.install(app)
     app.register_blueprint(reading(view))
     app.register_blueprint(operator.blueprint(view))
     app.register_blueprint(health.blueprint(view))
     requests = requests or Requests()
     app.register_blueprint(metrics.blueprint(view.metrics, requests))
+    app.register_blueprint(inspect.blueprint(active))
     app.wsgi_app = requests.around(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
 

@@ -19,6 +19,7 @@ TOKEN_BYTES = 4096  # longer ones are no tokens
 NOT_CONFIGURED = "Management API authentication is not configured: set ManagementToken in the cluster's configuration\n"
 UNAUTHORIZED = "Unauthorized\n"
 FORBIDDEN = "Forbidden\n"
+OF_HEALTH = {UNAUTHORIZED: "authorization required\n", FORBIDDEN: "authorization error\n"}  # its checks have words of their own
 FOREIGN_PAGE = "Forbidden: the request comes from a page of another site\n"
 
 
@@ -28,11 +29,11 @@ def refusal(request: Request, management_token: str) -> Response | None:
         return _text(NOT_CONFIGURED, 403)
     tokens = sent_tokens(request)
     if not tokens:
-        refused = _text(UNAUTHORIZED, 401)
+        refused = _text(_words(request, UNAUTHORIZED), 401)
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
     if not any(same(token, management_token) for token in tokens):
-        return _text(FORBIDDEN, 403)
+        return _text(_words(request, FORBIDDEN), 403)
     if request.method not in ("GET", "HEAD", "OPTIONS") and from_a_foreign_page(request):
         return _text(FOREIGN_PAGE, 403)
     return None
@@ -73,6 +74,10 @@ def from_a_foreign_page(request: Request) -> bool:
     """A browser adds cookies and Basic passwords to requests that other sites' pages make; it names their origin then."""
     origin = request.headers.get("Origin")
     return origin is not None and urlsplit(origin).netloc != request.host
+
+
+def _words(request: Request, usual: str) -> str:
+    return OF_HEALTH[usual] if request.path.startswith("/_health/") else usual
 
 
 def _text(text: str, status: int) -> Response:

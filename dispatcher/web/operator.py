@@ -1,86 +1,185 @@
 """What an operator may ask of instances and containers: hold, drain, run and kill, each posted as an event.
 
-The core decides what comes of it. Here it is only made sure that the thing exists, and noted who asked, when and why.
+The core decides what comes of it. Here it is made sure that the thing exists, said what it was when the act reached it, and
+written down who asked, when, why and from where.
 """
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from dispatcher.core.messages import ContainerKillRequested, IdleBehaviorSet, InstanceKillRequested
+from flask import Blueprint, Response, g, jsonify, request
+
+from dispatcher.core.messages import ContainerKillRequested, Event, IdleBehaviorSet, InstanceKillRequested
 from dispatcher.core.model import IdleBehavior, Instance, ProcessPhase, State
+from dispatcher.web import parameters
 from dispatcher.web.errors import Refused
+from dispatcher.web.parameters import Asked
+from dispatcher.web.selection import Selection
+from dispatcher.web.upstream import running, worker_state
 from dispatcher.web.view import View
 
 PREFIX = "/arvados/v1/dispatch"
-REASON_CHARACTERS = 500
+MISSING = {"kill": "instance not found"}  # upstream's words
+NO_REASON = "killed by an operator"
 
 
 def blueprint(view: View) -> Blueprint:
     made = Blueprint("operator", __name__, url_prefix=PREFIX)
+    desk = Desk(view)
 
-    @made.post("/instances/<any(hold, drain, run):behavior>")
-    def set_idle_behavior(behavior: str) -> Response:
-        instance = asked_instance(view.snapshot(), "requested instance does not exist")
-        view.post(
-            IdleBehaviorSet(
-                name=instance.name, behavior=IdleBehavior(behavior), actor=actor(), reason=reason(""), at=view.utc()
-            )
-        )
-        return done()
-
-    @made.post("/instances/kill")
-    def kill_instance() -> Response:
-        instance = asked_instance(view.snapshot(), "instance not found")
-        view.post(InstanceKillRequested(name=instance.name, reason=reason("killed by an operator"), actor=actor()))
-        return done()
+    @made.post("/instances/<any(hold, drain, run, kill):act>")
+    def instances(act: str) -> Response:
+        with desk.noting(act):
+            return desk.instances(act)
 
     @made.post("/containers/kill")
     def kill_container() -> Response:
-        uuid = parameter("container_uuid")
-        if not has_a_place(view.snapshot(), uuid):
-            raise Refused(404, "container not found")
-        view.post(ContainerKillRequested(uuid=uuid, reason=reason("killed by an operator"), actor=actor()))
-        return done()
+        with desk.noting("kill container"):
+            return desk.kill_container()
 
     return made
 
 
-def asked_instance(state: State, missing: str) -> Instance:
-    """The instance that the request names by its cloud id, or by our own name while it has none."""
-    wanted = parameter("instance_id")
-    by_name = state.instances.get(wanted)
-    if by_name is not None:
-        return by_name
+class Desk:
+    """Acts are done one at a time, so that what an answer says was before is what was before."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def noting(self, act: str) -> Iterator[None]:
+        """A refusal stands in the audit log too, with what was asked."""
+        try:
+            yield
+        except Refused as refused:
+            wanted = [f"{name}={value}" for name in ("instance_id", *parameters.SELECTORS, "container_uuid")
+                      for value in request.values.getlist(name)]  # fmt: skip
+            self._write(
+                act, parameters.actor(), request.values.get("reason", ""), refused.status, Error=refused.text, Asked=wanted
+            )
+            raise
+
+    def _write(self, act: str, actor: str, reason: str, status: int, **fields: Any) -> None:
+        """One line of the audit log."""
+        self._view.audit(
+            {
+                "Act": act, "Actor": actor, "Reason": reason, "Status": status, "RemoteAddr": parameters.came_from(),
+                "ForwardedFor": request.headers.get("X-Forwarded-For", ""), "RequestID": g.get("request_id", ""), **fields,
+            }
+        )  # fmt: skip
+
+    # -- instances
+
+    def instances(self, act: str) -> Response:
+        chosen = selection()
+        asked = parameters.asked(act, self._view)
+        plain = parameters.is_plain()
+        if not plain:
+            parameters.refuse_unknown()
+        with self._turn:
+            found = chosen.find(leading(self._view.snapshot()), MISSING.get(act, "requested instance does not exist"))
+            items = [self._act_on(instance, asked, chosen) for instance in found]
+        if plain and items[0]["outcome"] == "gone":
+            raise Refused(404, MISSING.get(act, "requested instance does not exist"))
+        if plain and not (act == "kill" and items[0]["held"]):
+            return done()
+        return jsonify(act=act, preview=asked.preview, until=asked.until, items=items)
+
+    def _act_on(self, instance: Instance, asked: Asked, chosen: Selection) -> dict[str, Any]:
+        """Do it to one instance, as it is now: it may have changed or gone since it was selected."""
+        now = self._view.snapshot().instances.get(instance.name)
+        if now is None or not chosen.matches(now):
+            return item(now or instance, "gone" if now is None else "changed meanwhile, left alone")
+        if asked.preview:
+            return item(now, "would be done")
+        self._view.post(event_of(asked, now))
+        after = self._view.snapshot().instances.get(now.name)
+        told = item(now, "done" if after is not None else "gone")
+        status = 200 if after is not None else 404
+        self._write(
+            asked.act, asked.actor, asked.reason, status, Until=asked.until, Instance=told["instance"], InstanceName=now.name,
+            InstanceType=now.type, State=told["worker_state"], IdleBehavior=told["idle_behavior"], Held=told["held"],
+            RunningContainers=told["running_container_uuids"], Outcome=told["outcome"],
+        )  # fmt: skip
+        return told
+
+    # -- containers
+
+    def kill_container(self) -> Response:
+        uuid = parameters.one("container_uuid")
+        asked = parameters.asked("kill", self._view)
+        with self._turn:
+            instance = where_it_runs(leading(self._view.snapshot()), uuid)
+            if instance is None:
+                raise Refused(404, "container not found")
+            told = item(instance, "would be done" if asked.preview else "done")
+            if not asked.preview:
+                self._view.post(ContainerKillRequested(uuid=uuid, reason=asked.reason or NO_REASON, actor=asked.actor))
+                self._write(
+                    "kill container", asked.actor, asked.reason, 200, ContainerUUID=uuid, Instance=told["instance"],
+                    InstanceName=instance.name, State=told["worker_state"], Held=told["held"], Outcome="done",
+                )  # fmt: skip
+        if not asked.preview and not parameters.wants_json():
+            return done()
+        return jsonify(act="kill", preview=asked.preview, container_uuid=uuid, items=[told])
+
+
+def selection() -> Selection:
+    """What the request names or selects; something it has to."""
+    chosen = Selection(
+        ids=parameters.several("instance_id"),
+        types=parameters.several("instance_type"),
+        states=parameters.several("state"),
+        behaviors=parameters.several("idle_behavior"),
+    )
+    if chosen == Selection():
+        raise Refused(400, "instance_id parameter not provided")
+    return chosen
+
+
+def leading(state: State) -> State:
+    """What is asked of a dispatcher that does not lead would be forgotten."""
+    if not state.leadership.leading:
+        holder = state.leadership.holder or "not known"
+        raise Refused(503, f"this dispatcher does not lead, ask the one that does: {holder}")
+    return state
+
+
+def event_of(asked: Asked, instance: Instance) -> Event:
+    if asked.act == "kill":
+        return InstanceKillRequested(name=instance.name, reason=asked.reason or NO_REASON, actor=asked.actor)
+    return IdleBehaviorSet(
+        name=instance.name, behavior=IdleBehavior(asked.act), actor=asked.actor, reason=asked.reason, at=asked.at,
+        until=asked.until, until_s=asked.until_s,
+    )  # fmt: skip
+
+
+def item(instance: Instance, outcome: str) -> dict[str, Any]:
+    """An instance as the act found it."""
+    return {
+        "instance": instance.id or "",
+        "instance_name": instance.name,
+        "arvados_instance_type": instance.type,
+        "worker_state": worker_state(instance),
+        "idle_behavior": instance.idle_behavior.value,
+        "held": instance.idle_behavior is IdleBehavior.HOLD,
+        "running_container_uuids": running(instance),
+        "outcome": outcome,
+    }
+
+
+def where_it_runs(state: State, uuid: str) -> Instance | None:
+    """The instance with a process of the container. One that only has a place somewhere has nothing that could be killed."""
     for instance in state.instances.values():
-        if instance.id == wanted:
+        process = instance.processes.get(uuid)
+        if process is not None and process.phase is not ProcessPhase.ENDED:
             return instance
-    raise Refused(404, missing)
-
-
-def has_a_place(state: State, uuid: str) -> bool:
-    """Bound to an instance, or a process there."""
-    container = state.containers.get(uuid)
-    if container is not None and container.instance is not None:
-        return True
-    processes = (instance.processes.get(uuid) for instance in state.instances.values())
-    return any(process is not None and process.phase is not ProcessPhase.ENDED for process in processes)
-
-
-def parameter(name: str) -> str:
-    value = request.values.get(name, "")
-    if not value:
-        raise Refused(400, f"{name} parameter not provided")
-    return value
-
-
-def reason(default: str) -> str:
-    return request.values.get("reason", "")[:REASON_CHARACTERS] or default
-
-
-def actor() -> str:
-    """The token is shared, so the address is all that is known of who asked."""
-    return f"management API from {request.remote_addr or 'a local socket'}"
+    return None
 
 
 def done() -> Response:

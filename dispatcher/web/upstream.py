@@ -33,7 +33,6 @@ UNSELECTED: Mapping[str, Any] = {
     "command": None,
     "cwd": "",
     "environment": None,
-    "locked_by_uuid": "",
     "mounts": None,
     "output": "",
     "output_path": "",
@@ -73,7 +72,7 @@ def entry(state: State, container: Container, status: str, utc: Utc) -> dict[str
     """One container with what is known about its placing."""
     types = _types(state, container)
     return {
-        "container": record(container),
+        "container": record(container, state.queue.token_uuid if container.ours else ""),
         "instance_resources": resources(container),
         "instance_types": types,
         "instance_type": types[0] if types else None,
@@ -87,7 +86,7 @@ def _types(state: State, container: Container) -> list[dict[str, Any]]:
     return [instance_type(kind) for kind in found if kind is not None]
 
 
-def record(container: Container) -> dict[str, Any]:
+def record(container: Container, locked_by_uuid: str = "") -> dict[str, Any]:
     """The container as the API shows it, with zero values for what is not asked for."""
     needs = container.requirements
     return {
@@ -95,6 +94,7 @@ def record(container: Container) -> dict[str, Any]:
         "uuid": container.uuid,
         "created_at": container.created_at or ZERO_TIME,
         "container_image": needs.container_image if needs else "",
+        "locked_by_uuid": locked_by_uuid,
         "lock_count": container.lock_count,
         "priority": container.priority,
         "runtime_constraints": runtime_constraints(needs or Requirements(vcpus=0, ram_bytes=0)),
@@ -169,7 +169,8 @@ def instances(state: State, utc: Utc) -> list[dict[str, Any]]:
 
 
 def instance_view(state: State, instance: Instance, utc: Utc) -> dict[str, Any]:
-    kind = state.instance_type(instance.type)
+    """Upstream's keys, then ours: our name for it, who chose its behaviour, and what we hold against it."""
+    kind, note = state.instance_type(instance.type), instance.operator
     return {
         "instance": instance.id or "",
         "address": instance.address or "",
@@ -181,6 +182,13 @@ def instance_view(state: State, instance: Instance, utc: Utc) -> dict[str, Any]:
         "running_container_uuids": running(instance),
         "worker_state": worker_state(instance),
         "idle_behavior": instance.idle_behavior.value,
+        "instance_name": instance.name,
+        "idle_behavior_actor": note.actor,
+        "idle_behavior_reason": note.reason,
+        "idle_behavior_since": note.at,
+        "idle_behavior_until": note.until,
+        "condemned": instance.condemned,
+        "kill_requested": instance.kill_requested,
     }
 
 

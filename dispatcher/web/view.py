@@ -82,6 +82,12 @@ class View(Protocol):
     def utc(self, at_s: float | None = None) -> str:
         """RFC 3339 UTC text of a monotonic time, or of now."""
 
+    def monotonic(self, unix_s: float | None = None) -> float:
+        """The monotonic time of a wall time in Unix seconds, or of now: the other way round."""
+
+    def audit(self, act: Mapping[str, object]) -> None:
+        """Write an operator's act down."""
+
     @property
     def story(self) -> Story: ...
     @property

@@ -164,8 +164,9 @@ def test_null_is_absent(tmp_path):
 
 def test_our_own_file(tmp_path):
     """Its keys stand at the top level; the lock file follows the state folder."""
-    loaded = read(tmp_path, own="TimeoutKILL: 7s\nStateFolder: /srv/state/\n")
+    loaded = read(tmp_path, own="TimeoutKILL: 7s\nStateFolder: /srv/state/\nAuditLog: /srv/audit.jsonl\n")
     assert loaded.config.settings.timeout_kill_s == 7.0
+    assert loaded.config.logs.audit_file == "/srv/audit.jsonl"
     assert loaded.config.state == StatePlaces(folder="/srv/state/", lock_file="/srv/state/lock")
     assert read(tmp_path, own="LockFile: /run/x\n").config.state.lock_file == "/run/x"
 

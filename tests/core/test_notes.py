@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.core import lifecycle
+from dispatcher.core import lifecycle, reconcile
 from dispatcher.core import messages as m
-from dispatcher.core.model import IdleBehavior, OperatorNote, Phase
+from dispatcher.core.model import ContainerState, IdleBehavior, OperatorNote, Phase
 from dispatcher.core.notes import TAG_CHARACTERS, note_of, note_tags, one_line
 from dispatcher.core.transitions import Refused, begin
 from dispatcher.core.transitions.cloud import all_tags, own_tags, tags_differ
-from tests.core.build import NOW, after, instance, listed, settings, state
+from tests.core.build import C1, NOW, after, container, instance, listed, settings, state
 
 AT, UNTIL = "2027-01-15T08:00:00Z", "2027-01-15T10:00:00Z"
 DRAIN, HOLD, RUN = IdleBehavior.DRAIN, IdleBehavior.HOLD, IdleBehavior.RUN
@@ -176,3 +176,30 @@ def test_12_28_a_kill_ends_a_hold_and_says_so():
     before = state(instance(idle_behavior=HOLD, tags={"ArvadosIdleBehavior": "hold"}))
     (action,) = lifecycle.plan(after(before, m.InstanceKillRequested(name="i1", reason="smoke", actor="ada")), NOW)
     assert action.reason == "an operator asked for it: smoke (ada) (it was on hold)"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_operator_kills_whatever_runs(known):
+    """Also a process whose container the queue does not show us: TERM goes out with the next plan, with who and why.
+
+    Regression: that kill was answered 200 and forgotten."""
+    things = [container(state=ContainerState.RUNNING)] if known else []
+    asked = m.ContainerKillRequested(uuid=C1, reason="loops", actor="ada")
+    killed = after(state(*things, instance("i1", Phase.READY, C1)), asked)
+    kills = [action for action in reconcile.plan(killed, NOW) if isinstance(action, m.KillProcess)]
+    assert kills == [m.KillProcess(name="i1", uuid=C1, signal=15, reason="an operator asked for it: loops (ada)")]
+
+
+def test_a_second_kill_of_a_stray_does_not_begin_anew():
+    """The time until KILL runs from the first one."""
+    first = after(state(instance("i1", Phase.READY, C1)), m.ContainerKillRequested(uuid=C1, reason="loops"))
+    second = after(first, m.ContainerKillRequested(uuid=C1, reason="again"), now=NOW + 60.0)
+    assert second.instances["i1"].processes[C1].kill == first.instances["i1"].processes[C1].kill
+
+
+def test_a_kill_of_what_is_not_there_changes_nothing():
+    """It may have ended between the request and the event."""
+    before = state(instance())
+    assert after(before, m.ContainerKillRequested(uuid=C1, reason="")) is before
+    assert after(before, m.InstanceKillRequested(name="i9", reason="")) is before
+    assert after(before, m.IdleBehaviorSet(name="i9", behavior=HOLD)) is before

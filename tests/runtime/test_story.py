@@ -253,6 +253,11 @@ INSTANCES: list[tuple[Instance | None, Instance | None, list[tuple[int, str]]]] 
     (None, NEW, [(INFO, f"instance {I} is asked for: instance type small")]),
     (NEW, None, [(INFO, f"instance {I} was not created")]),
     (None, replace(VM, phase=Phase.UNKNOWN), [(INFO, f"instance {I} was found in the cloud: unknown, instance type small, run")]),
+    (
+        None,
+        replace(HELD, phase=Phase.UNKNOWN),
+        [(INFO, f"instance {I} was found in the cloud: unknown, instance type small, hold (ops: look at it)")],
+    ),
     (NEW, replace(NEW, id="vm1", phase=Phase.BOOTING), [(INFO, f"instance {I} was accepted by the cloud as vm1 after 40.0 s")]),
     (replace(VM, phase=Phase.BOOTING), VM, [(INFO, f"instance {I} is ready 40.0 s after it appeared")]),
     (VM, replace(VM, probed_s=99.0, probing=True, listed_s=99.0, busy_s=99.0), []),
@@ -260,6 +265,11 @@ INSTANCES: list[tuple[Instance | None, Instance | None, list[tuple[int, str]]]] 
     (replace(VM, ready_s=9.0), replace(VM, ready_s=9.0, probe_error="timeout: "), []),
     (replace(VM, probe_error="timeout: "), replace(VM, probe_error="timeout: ", probe_failures=9), []),
     (VM, HELD, [(INFO, f"instance {I} idle behaviour run → hold (ops: look at it)")]),
+    (
+        HELD,
+        replace(HELD, operator=replace(HELD.operator, until="2027-01-15T10:00:00Z")),
+        [(INFO, f"instance {I} idle behaviour hold → hold (ops until 2027-01-15T10:00:00Z: look at it)")],
+    ),
     (VM, replace(VM, condemned="broken"), [(WARNING, f"instance {I} gets no new work: broken")]),
     (VM, replace(VM, misses=(99.0,)), [(INFO, f"instance {I} is missing from a complete list (1 in a row)")]),
     (VM, None, [(WARNING, f"instance {I} disappeared from the cloud (it was ready)")]),

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry
 
 from dispatcher.core.messages import Event
 from dispatcher.core.model import State
+from dispatcher.core.transitions import observe
 
 TOKEN = "toy-management-token"
+NOW_S = 0.0
 START = 1_800_000_000  # the wall time, in Unix seconds, of the monotonic time 0
 
 
@@ -47,6 +49,7 @@ class FakeView:
     waiting: Mapping[str, str] = field(default_factory=dict)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     posted: list[Event] = field(default_factory=list)
+    acts: list[Mapping[str, object]] = field(default_factory=list)
     story: FakeStory = field(default_factory=FakeStory)
 
     def snapshot(self) -> State:
@@ -54,6 +57,7 @@ class FakeView:
 
     def post(self, event: Event) -> None:
         self.posted.append(event)
+        self.state = observe(self.state, event, NOW_S)
 
     def health(self) -> FakeHealth:
         return self.judged
@@ -64,3 +68,9 @@ class FakeView:
     def utc(self, at_s: float | None = None) -> str:
         told = datetime.fromtimestamp(START + (at_s or 0.0), UTC).isoformat()
         return re.sub(r"\+00:00$", "Z", told)
+
+    def monotonic(self, unix_s: float | None = None) -> float:
+        return NOW_S if unix_s is None else unix_s - START
+
+    def audit(self, act: Mapping[str, object]) -> None:
+        self.acts.append(act)

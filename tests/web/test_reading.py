@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from dispatcher.core.model import (
     GPURequest,
     IdleBehavior,
     Instance,
+    Leadership,
+    OperatorNote,
     Phase,
     Process,
     ProcessPhase,
+    QueueView,
     Requirements,
     Resources,
     State,
@@ -47,6 +51,10 @@ INSTANCE = set(
     "instance address price arvados_instance_type provider_instance_type last_container_uuid last_busy "
     "running_container_uuids worker_state idle_behavior".split()
 )
+OURS = set(
+    "instance_name idle_behavior_actor idle_behavior_reason idle_behavior_since idle_behavior_until condemned "
+    "kill_requested".split()
+)
 
 
 def uuid(number: int) -> str:
@@ -71,6 +79,7 @@ def process(number: int, phase: ProcessPhase = ProcessPhase.RUNNING) -> Process:
 def state(*things: Container | Instance) -> State:
     return State(
         settings=SETTINGS,
+        leadership=Leadership(leading=True, term=1, since_s=0.0),
         containers=Map((thing.uuid, thing) for thing in things if isinstance(thing, Container)),
         instances=Map((thing.name, thing) for thing in things if isinstance(thing, Instance)),
     )
@@ -171,12 +180,31 @@ def test_an_instance_shows_what_upstream_shows() -> None:
         "/instances",
         instance(1, address="10.0.0.1", processes=processes, busy_s=2.5, last_container=uuid(3), idle_behavior=IdleBehavior.HOLD),
     )[0]
-    assert set(shown) == INSTANCE
-    assert shown == {
+    assert set(shown) == INSTANCE | OURS
+    assert {key: shown[key] for key in INSTANCE} == {
         "instance": "vm1", "address": "10.0.0.1", "price": 0.1, "arvados_instance_type": "small",
         "provider_instance_type": "p1", "last_container_uuid": uuid(3), "last_busy": "2027-01-15T08:00:02.500000Z",
         "running_container_uuids": [uuid(1), uuid(3)], "worker_state": "running", "idle_behavior": "hold",
     }
+
+
+def test_an_instance_shows_who_chose_its_behavior() -> None:
+    """Besides upstream's keys: who, why, since when and until when, and what we hold against it."""
+    note = OperatorNote(actor="ada@host", reason="kernel", at="2027-01-15T08:00:00Z", until="2027-01-15T10:00:00Z")
+    shown = items("/instances", instance(1, idle_behavior=IdleBehavior.DRAIN, operator=note, condemned="its runner is broken"))[0]
+    assert {key: shown[key] for key in OURS} == {
+        "instance_name": "name-1", "idle_behavior_actor": "ada@host", "idle_behavior_reason": "kernel",
+        "idle_behavior_since": "2027-01-15T08:00:00Z", "idle_behavior_until": "2027-01-15T10:00:00Z",
+        "condemned": "its runner is broken", "kill_requested": "",
+    }
+
+
+def test_a_container_of_ours_shows_whose_lock_it_has() -> None:
+    """The uuid of our token, and nothing for what only waits."""
+    both = state(container(1, state=ContainerState.LOCKED, ours=True), container(2))
+    given = replace(both, queue=QueueView(token_uuid="zzzzz-gj3su-1"))
+    shown = get("/containers", FakeView(state=given))["items"]
+    assert [entry["container"]["locked_by_uuid"] for entry in shown] == ["zzzzz-gj3su-1", ""]
 
 
 def test_a_create_on_its_way_has_no_id_yet() -> None:

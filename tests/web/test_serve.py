@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -149,6 +150,19 @@ def test_a_token_in_the_address_reaches_no_log(shared: Server) -> None:
     requests.get(shared.address + f"/arvados/v1/dispatch/instances?api_token={TOKEN}&x=1", timeout=10).raise_for_status()
     eventually(lambda: "api_token=***&x=1" in shared.log(), "the line of the request")
     assert TOKEN not in shared.log()
+
+
+@pytest.mark.parametrize("name", ["api%5Ftoken", "%61pi_token"])
+def test_a_token_under_an_encoded_name_reaches_no_log_either(shared: Server, name: str) -> None:
+    """Such a name is read like the plain one, so it is blanked like it; also when the token is a stranger's."""
+    line = http.client.HTTPConnection(shared.address.removeprefix("http://"), timeout=10)  # others tidy such names up
+    line.request("GET", f"/arvados/v1/dispatch/instances?{name}=of-another-cluster&x=2")
+    answer = line.getresponse()
+    answer.read()
+    assert answer.status == 403  # it was read as a token
+    line.close()
+    eventually(lambda: f"{name}=***&x=2" in shared.log(), "the line of the request")
+    assert "of-another-cluster" not in shared.log()
 
 
 def test_health_says_503_until_the_daemon_is_ready(shared: Server) -> None:

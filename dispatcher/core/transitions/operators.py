@@ -14,7 +14,7 @@ from dispatcher.core.messages import (
     LeadershipLost,
     SettingsLoaded,
 )
-from dispatcher.core.model import NEVER, Container, IdleBehavior, Instance, OperatorNote, State
+from dispatcher.core.model import NEVER, Container, IdleBehavior, Instance, Kill, OperatorNote, State
 from dispatcher.core.notes import one_line
 from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
 from dispatcher.core.transitions.cloud import WITHOUT_TYPE
@@ -60,9 +60,17 @@ def _asked(event: InstanceKillRequested | ContainerKillRequested) -> str:
 
 def container_kill_requested(state: State, event: ContainerKillRequested, now: float) -> State:
     container = state.containers.get(event.uuid)
-    if container is None:
-        return state
-    return put_container(state, replace(container, kill_requested=_asked(event)))
+    if container is not None:
+        return put_container(state, replace(container, kill_requested=_asked(event)))
+    return _kill_stray(state, event, now) if event.uuid in state.strays else state
+
+
+def _kill_stray(state: State, event: ContainerKillRequested, now: float) -> State:
+    """A process whose container we do not hold: the kill stands at the process itself."""
+    instance = state.instances[state.strays[event.uuid]]
+    process = instance.processes[event.uuid]
+    kill = process.kill or Kill(reason=f"an operator asked for it: {_asked(event)}", since_s=now)
+    return put_instance(state, replace(instance, processes={**instance.processes, event.uuid: replace(process, kill=kill)}))
 
 
 def begin_condemn(state: State, action: CondemnInstance, now: float) -> State:
