@@ -115,8 +115,8 @@ CLUSTER_KEYS: tuple[Key, ...] = (
         "Containers.LocalKeepBlobBuffersPerVCPU", COUNT, "settings.local_keep_blob_buffers_per_vcpu", "1",
         "Buffers of the storage server beside each container; 0: none is started.",
     ),
-    _start(
-        "Containers.MaxDispatchAttempts", COUNT, "api.max_dispatch_attempts", "10",
+    _plans(
+        "Containers.MaxDispatchAttempts", COUNT, "max_dispatch_attempts", "10",
         "How often a container may be locked before it is cancelled.",
     ),
     _unused("Containers.MaxRetryAttempts", COUNT, "3", "The API retries cancelled containers by itself."),

@@ -26,7 +26,6 @@ class API:
     max_items_per_response: int = 1000
     max_concurrent_requests: int = 64
     max_queue_time_for_lock_requests_s: float = 2.0
-    max_dispatch_attempts: int = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
 READ_BATCH, READS_AT_ONCE = 100, 2
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
 PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
+PROBE_YOUNG_S, YOUNG_S = 1.0, 10.0  # an attempt that comes to nothing does so soon after its start
 
 
 # ------------------------------------------------------------------------------------------------------------------- queue
@@ -138,6 +139,8 @@ def _next_probe_s(state: State, instance: Instance) -> float:
     interval_s = state.settings.probe_interval_s
     if instance.phase is Phase.BOOTING or instance.phase is Phase.UNKNOWN:
         interval_s = min(interval_s, _boot_interval_s(instance))
+    elif instance.processes and instance.probed_s < instance.start_changed_s + YOUNG_S:
+        interval_s = min(interval_s, PROBE_YOUNG_S)
     elif uncertain or 0 < instance.probe_failures <= 3:
         interval_s = min(interval_s, PROBE_UNCERTAIN_S)
     return instance.probed_s + interval_s

@@ -18,6 +18,14 @@ def statuses(state: State, now: float) -> dict[str, str]:
 
 def status(state: State, container: Container, wait: str, position: int) -> str:
     """One container's sentence. ``wait``: what the pass said of it; ``position``: its place among those that wait."""
+    text = _where(state, container, wait, position)
+    begun = container.state.final or container.state is ContainerState.RUNNING
+    if begun or not container.last_error or not state.leadership.leading:
+        return text
+    return f"{text}; it was locked {container.lock_count} times of {state.settings.max_dispatch_attempts}: {container.last_error}"
+
+
+def _where(state: State, container: Container, wait: str, position: int) -> str:
     if container.state.final:
         return f"{container.state.value}"
     if not state.leadership.leading:

@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from dispatcher.core import pacing
 from dispatcher.core.messages import (
     Action,
+    CondemnInstance,
     CreateInstance,
     DestroyInstance,
     ExpireIdleBehavior,
+    FetchOutput,
     PollCreate,
     RemoveInstance,
     SaveTags,
 )
 from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
 from dispatcher.core.reconcile import given_up
+from dispatcher.core.transitions import outputs
 from dispatcher.core.transitions.cloud import tags_differ
 from dispatcher.core.transitions.legal import guard, legal, never_answered
+from dispatcher.core.transitions.processes import UNFIT
 from dispatcher.core.transitions.room import empty
 
 CREATE_AGAIN_S = 5.0
@@ -54,11 +58,31 @@ def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
         if _destroy_again(state, instance, now):
             yield _destroy(instance, instance.destroy.cause, instance.destroy.reason)  # type: ignore[union-attr]
         return
+    if _is_unfit(instance):
+        yield CondemnInstance(name=instance.name, reason=f"{UNFIT}, though containers run there: {instance.probe_error}")
     judged = _judge(state, instance, now)
     if judged is not None:
-        yield _destroy(instance, *judged)
+        yield from _with_last_words(state, instance, _destroy(instance, *judged), now)
     elif tags_differ(instance, state.settings) and now >= instance.tags_changed_s + TAGS_AGAIN_S * (instance.tags_failed > 0):
         yield SaveTags(name=instance.name)
+
+
+def _is_unfit(instance: Instance) -> bool:
+    """Found at start, and its boot probe fails, but its containers run: it is drained and never given up for that."""
+    return instance.phase is Phase.UNKNOWN and bool(instance.processes) and instance.probe_failures > 0
+
+
+def _with_last_words(state: State, instance: Instance, destroy: DestroyInstance, now: float) -> Iterator[Action]:
+    """What the runners of an instance wrote goes with it: it is asked for first, and waited for a few seconds at most."""
+    held = [c for uuid in instance.processes if (c := state.containers.get(uuid)) is not None and not c.state.final]
+    if not held or legal(state, destroy, now) is not None:
+        yield destroy
+        return
+    asked = [FetchOutput(name=instance.name, uuid=container.uuid) for container in held]
+    asked = [ask for ask in asked if legal(state, ask, now) is None]
+    yield from asked
+    if not asked and not any(outputs.awaited(container, now) for container in held):
+        yield destroy
 
 
 def create_again_s(instance: Instance) -> float:
@@ -99,7 +123,8 @@ def _judge(state: State, instance: Instance, now: float) -> tuple[DestroyCause, 
     if _boot_timed_out(state, instance, now):
         return DestroyCause.BOOT_TIMEOUT, f"it did not come up in time: {instance.probe_error or 'no answer'}"
     # 4. It was up and answers no more, while others do.
-    if instance.phase is Phase.READY and instance.silent_s >= settings.timeout_probe_s:
+    was_up = instance.phase is Phase.READY or (instance.phase is Phase.UNKNOWN and instance.processes)
+    if was_up and instance.silent_s >= settings.timeout_probe_s:
         return DestroyCause.UNRESPONSIVE, f"it has not answered for {settings.timeout_probe_s:.0f} s: {instance.probe_error}"
     # 5. All that is left on it cannot be killed.
     if instance.processes and all(given_up(state, process, now) for process in instance.processes.values()):
@@ -134,7 +159,26 @@ def _boot_timed_out(state: State, instance: Instance, now: float) -> bool:
 
 
 def alarm(state: State, now: float) -> str:
-    """What the destroy guard holds back, in words; empty when nothing."""
+    """What needs a person, in words; empty when nothing does."""
+    return "; ".join(text for text in (_guarded(state, now), _held_unkillable(state, now)) if text)
+
+
+def _held_unkillable(state: State, now: float) -> str:
+    """A hold keeps an instance, whatever runs there."""
+    held = [
+        f"{process.uuid} on {instance.name}"
+        for instance in state.instances.all()
+        if instance.idle_behavior is IdleBehavior.HOLD
+        for process in instance.processes.values()
+        if given_up(state, process, now)
+    ]
+    if not held:
+        return ""
+    return f"a hold keeps instances alive although runners there cannot be killed: {', '.join(held[:5])}"
+
+
+def _guarded(state: State, now: float) -> str:
+    """What the destroy guard holds back."""
     held = [
         instance.name
         for instance in state.instances.all()
@@ -150,7 +194,7 @@ def due_s(state: State, now: float) -> float:
     soonest = now + 60.0
     for instance in state.instances.all():
         soonest = min(soonest, _next_look(state, instance, now))
-    return max(soonest, pacing.next_token_s(state, "destroy", now))
+    return min(max(soonest, pacing.next_token_s(state, "destroy", now)), outputs.due_s(state, now))
 
 
 def _next_look(state: State, instance: Instance, now: float) -> float:

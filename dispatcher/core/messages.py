@@ -119,6 +119,7 @@ class ProbeReport:
     problem: ProbeProblem = ProbeProblem.NONE
     error: str = ""
     said: Said | None = None
+    warning: str = ""  # booted, and not as it should be
 
 
 class StartOutcome(enum.StrEnum):
@@ -136,10 +137,11 @@ class StartReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillReport:
-    """``gone``: the runner said that nothing runs under this uuid (any more)."""
+    """``gone``: the runner said that nothing runs under this uuid (any more). ``answered``: the kill command ran at all."""
 
     gone: bool
     error: str = ""
+    answered: bool = True
 
 
 # ----------------------------------------------------------------------------------------------------------------- events
@@ -321,12 +323,23 @@ class StartEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillEnded(Event):
-    """``gone``: the runner's kill command answered that nothing runs there under this uuid."""
+    """``gone``: the runner's kill command answered that nothing runs there under this uuid. ``answered``: it ran at all."""
 
     name: str
     uuid: str
     gone: bool
     error: str = ""
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFetched(Event):
+    """The end of what a container's runner wrote, safe to be shown; empty when there is none or it could not be had."""
+
+    name: str
+    uuid: str
+    began_s: float
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -525,3 +538,11 @@ class KillProcess(Action):
     uuid: str
     signal: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOutput(Action):
+    """Ask an instance for the end of what the runner of a container wrote there."""
+
+    name: str
+    uuid: str

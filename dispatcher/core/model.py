@@ -105,6 +105,31 @@ class QueueWrite(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The end of what a container's runner wrote on an instance. ``text`` is safe to be shown; empty: there was none."""
+
+    instance: str
+    asked_s: float
+    asking: bool = True
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """The end of a process, asked for. TERM is repeated, KILL follows, then the process counts as unkillable. The patience with
+    a TERM begins with the first one that was heard."""
+
+    reason: str
+    since_s: float
+    sent_s: float = NEVER
+    sending: bool = False
+    heard: bool = False  # a kill command ran, and the process was still there
+    signal: int = 15
+    kill_since_s: float | None = None  # since when KILL is sent
+    unkillable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """A container of the queue and what we did about it."""
 
@@ -130,6 +155,10 @@ class Container:
     instance: str | None = None  # bound to: its room there is taken
     exited_s: float | None = None  # its process ended, or its instance was lost, then: only a later record counts
     exit_note: str = ""  # what is known about the end: becomes runtime_status
+    ran_on: str = ""  # the instance of the attempt that ended, in words
+    killed: Kill | None = None  # how its runner was made to end
+    output: Output | None = None  # of its last runner, once somebody asked
+    last_error: str = ""  # why the last attempt failed, until the container is over
     avoid: str | None = None  # the instance on which the last attempt failed
     failed_attempts: int = 0
     not_before_s: float = NEVER  # no attempt before this
@@ -166,19 +195,6 @@ class ProcessPhase(enum.StrEnum):
     UNCERTAIN = "uncertain"  # nobody knows whether the start took effect
     RUNNING = "running"
     ENDED = "ended"  # the kill command proved it gone; kept until a later probe agrees
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kill:
-    """The end of a process, asked for. TERM is repeated, KILL follows, then the process counts as unkillable."""
-
-    reason: str
-    since_s: float
-    sent_s: float = NEVER
-    sending: bool = False
-    signal: int = 15
-    kill_since_s: float | None = None  # since when KILL is sent
-    unkillable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +278,7 @@ class Instance:
     condemned: str = ""  # why we give it no new work; hold wins over it
     kill_requested: str = ""  # an operator's reason
     broken: bool = False
+    warning: str = ""  # it works, and its boot probe complains
 
     # Existence
     phase_since_s: float

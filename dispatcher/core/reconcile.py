@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dispatcher.core import ending
 from dispatcher.core.messages import (
     Action,
     CancelContainer,
-    CondemnInstance,
+    FetchOutput,
     ForgetContainer,
     KillProcess,
     ReleaseContainer,
     UnlockContainer,
 )
 from dispatcher.core.model import Container, ContainerState, Instance, Process, ProcessPhase, State
+from dispatcher.core.transitions import outputs
 from dispatcher.core.transitions.legal import elsewhere, legal
 
 TERM, KILL = 15, 9
@@ -75,7 +77,7 @@ def _taken_elsewhere(container: Container) -> bool:
 
 def _judge_running(state: State, container: Container, now: float) -> Action | None:
     if container.exited_s is not None:
-        return CancelContainer(uuid=container.uuid, error=why_cancelled(container), detail=container.exit_note)
+        return _ask_first(state, container, now) or _cancel(container, ending.why_cancelled(state, container), now)
     if state.queue.polled_s < state.cloud.confirmed_s:
         return None
     if elsewhere(state, container, now) is not None:
@@ -83,23 +85,39 @@ def _judge_running(state: State, container: Container, now: float) -> Action | N
     return CancelContainer(uuid=container.uuid, error="the container runs on no instance: its instance was lost")
 
 
-def why_cancelled(container: Container) -> str:
-    if container.lost:
-        return f"the instance on which the container ran was lost: {container.lost}"
-    where = f" on {container.avoid}" if container.avoid else ""
-    return f"the container's runner ended{where} without a result"
-
-
 def _judge_locked(state: State, container: Container, now: float) -> Action | None:
+    if container.exited_s is not None and ending.was_killed(container):  # its children may live on: not again, and not elsewhere
+        return _ask_first(state, container, now) or _cancel(container, ending.why_cancelled(state, container), now)
     if container.priority < 1:
         return UnlockContainer(uuid=container.uuid, reason="priority 0")
     if container.exited_s is not None:
         if container.lost:
             return ReleaseContainer(uuid=container.uuid)
-        return UnlockContainer(uuid=container.uuid, reason="its runner ended before the container began")
+        return _ask_first(state, container, now) or _try_again(state, container, now)
     if container.fit is not None and container.fit.problem and elsewhere(state, container, now) is None:
         return CancelContainer(uuid=container.uuid, error=container.fit.problem)
     return None
+
+
+def _ask_first(state: State, container: Container, now: float) -> FetchOutput | None:
+    """What a runner wrote is asked for before anything is said about its end."""
+    ask = FetchOutput(name=container.avoid or "", uuid=container.uuid)
+    return ask if legal(state, ask, now) is None else None
+
+
+def _cancel(container: Container, error: str, now: float) -> CancelContainer | None:
+    if outputs.awaited(container, now):
+        return None
+    return CancelContainer(uuid=container.uuid, error=error, detail=ending.detail(container))
+
+
+def _try_again(state: State, container: Container, now: float) -> Action | None:
+    """The unlock that would be the last one is a cancel instead, which can say why: the queue service itself would only count."""
+    if container.lock_count >= state.settings.max_dispatch_attempts:
+        return _cancel(container, ending.why_given_up(state, container), now)
+    if outputs.awaited(container, now):
+        return None
+    return UnlockContainer(uuid=container.uuid, reason=ending.attempt_error(container))
 
 
 # --------------------------------------------------------------------------------------------------------------- processes
@@ -116,8 +134,6 @@ def _kill(state: State, instance: Instance, process: Process, now: float) -> Ite
     if not reason or process.phase is ProcessPhase.ENDED:
         return
     signal, due_s = _next_signal(state, process, now)
-    if given_up(state, process, now):
-        yield CondemnInstance(name=instance.name, reason=f"the runner of {process.uuid} cannot be killed")
     if now >= due_s:
         yield KillProcess(name=instance.name, uuid=process.uuid, signal=signal, reason=reason)
 
@@ -152,11 +168,12 @@ def _unwanted_by_queue(state: State, container: Container, now: float) -> str:
 
 
 def _next_signal(state: State, process: Process, now: float) -> tuple[int, float]:
-    """TERM at once and again each TimeoutSignal; KILL once TimeoutTERM has passed."""
+    """TERM at once and again each TimeoutSignal; KILL once TimeoutTERM has passed since the first one that was heard."""
     kill = process.kill
     if kill is None:
         return TERM, now
-    signal = KILL if kill.kill_since_s is not None or now >= kill.since_s + state.settings.timeout_term_s else TERM
+    patient = not kill.heard or now < kill.since_s + state.settings.timeout_term_s
+    signal = TERM if kill.kill_since_s is None and patient else KILL
     return signal, kill.sent_s + state.settings.timeout_signal_s
 
 
@@ -167,11 +184,11 @@ def given_up(state: State, process: Process, now: float) -> bool:
 
 
 def due_s(state: State, now: float) -> float:
-    """When the clock alone will ask for something here: the next signal."""
+    """When the clock alone will ask for something here: the next signal, or an output that is waited for no longer."""
     times = [
         process.kill.sent_s + state.settings.timeout_signal_s
         for instance in state.instances.all()
         for process in instance.processes.values()
         if process.kill is not None and process.phase is not ProcessPhase.ENDED
     ]
-    return min(times, default=now + 60.0)
+    return min([*times, outputs.due_s(state, now)], default=now + 60.0)

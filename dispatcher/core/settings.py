@@ -38,6 +38,7 @@ class Settings:
     initial_quota_estimate: int = 0  # 0 = none
     supervisor_fraction: float = 0.5  # 0 = no limit on supervisors
     max_concurrent_creates: int | None = None  # None or 0 = bounded by the lanes alone
+    max_dispatch_attempts: int = 10  # a container that was locked so often and cannot begin is cancelled
 
     # Pace: None = chosen by us
     poll_interval_s: float | None = None

@@ -25,8 +25,6 @@ PAGE = 1000  # the service's own upper limit
 READ_BATCH = 100
 LARGEST_POLL = 100_000  # records; what lies behind them is asked for by uuid when it matters
 LONGEST_POLL_S = 600.0
-LONGEST_REASON = 1_000
-LONGEST_DETAIL = 10_000
 
 _LOCKED_BY_US = "of our containers"
 _QUEUED = "of the queue"
@@ -166,12 +164,20 @@ class ArvadosQueue:
         """The answer may be Cancelled: the service gives up after too many attempts."""
         return self._write("POST", uuid, "/unlock")
 
-    def cancel(self, uuid: str, error: str, detail: str) -> ContainerRecord:
+    def runtime_status(self, uuid: str) -> Mapping[str, object]:
+        """What stands there now: a write replaces all of it. Raises QueueError also when there is no such container."""
+        if not is_container_uuid(uuid):
+            self._refuse(f"{uuid!a} is not the uuid of a container", status=None)
+        path = f"{CONTAINERS}/{uuid}"
+        status = self._client.read(path, {"select": ["uuid", "runtime_status"]}).get("runtime_status") or {}
+        if not isinstance(status, dict):
+            self._refuse(f"GET {path}: runtime_status is no object")
+        return status
+
+    def cancel(self, uuid: str, runtime_status: Mapping[str, str]) -> ContainerRecord:
         """State and reason in one request. The reason is more than a courtesy: the service refuses one for a container that
         is Complete, which a bare cancel would turn into Cancelled."""
-        status = {"error": error[:LONGEST_REASON] or "cancelled by the dispatcher"}
-        if detail:
-            status["errorDetail"] = detail[:LONGEST_DETAIL]
+        status = {**runtime_status, "error": runtime_status.get("error") or "cancelled by the dispatcher"}
         try:
             return self._update(uuid, {"state": "Cancelled", "runtime_status": status})
         except QueueError as refused:

@@ -23,6 +23,7 @@ from dispatcher.edge.ssh.hostkeys import HostKeys
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.ssh.remote import Executor, Output, RemoteError, printable
 
+DEGRADED = b"degraded"
 NOT_FOUND = (126, 127)  # a shell's exit statuses for a command that is not there
 FIRST_DIAL_S, DIAL_GROWTH = 3.0, 1.5  # while it boots: a dial that ran out of time gets so much more the next time
 
@@ -73,12 +74,14 @@ class SSHInstances:
             self._slow_dials.pop(target.name, None)
             return self._list(target, booted=False, failure=None)
         self._slow_dials.setdefault(target.name, 0)
-        unbooted = self._attempt(self._check_boot, target)
+        warnings: list[str] = []
+        unbooted = self._attempt(lambda target: warnings.extend(self._check_boot(target)), target)
         self._note_dial(target.name, unbooted)
         if unbooted is not None and not unbooted.reached:
             return _failed(unbooted)  # nobody answers there: the list would only wait as long again
         failure = unbooted or self._attempt(self._put_runner, target)
-        return self._list(target, booted=failure is None, failure=failure, runner_unchecked=unbooted is not None)
+        report = self._list(target, booted=failure is None, failure=failure, runner_unchecked=unbooted is not None)
+        return replace(report, warning="; ".join(warnings))
 
     def start(self, target: Target, uuid: str, instance_type: InstanceType, *, vcpus: int | None = None) -> StartReport:
         try:
@@ -96,7 +99,7 @@ class SSHInstances:
         try:
             answer = self._run(target, self._runner.kill_command(target.user, uuid, signal), urgent=True)
         except RemoteError as error:
-            return KillReport(gone=False, error=error.text)
+            return KillReport(gone=False, error=error.text, answered=False)
         return KillReport(gone=answer.status == 0, error="" if answer.status == 0 else _complaint("kill", answer))
 
     def output(self, target: Target, uuid: str) -> str:
@@ -145,9 +148,15 @@ class SSHInstances:
             answer = self._run(target, command)
         return _succeeded("list", command, answer)
 
-    def _check_boot(self, target: Target) -> None:
+    def _check_boot(self, target: Target) -> list[str]:
+        """What it complains about. ``degraded`` says that everything was started and some unit failed, which need not be one
+        that containers miss: it has booted."""
         command = words.boot_command(self._access.boot_probe_command)
-        _succeeded("boot probe", command, self._run(target, command))
+        answer = self._run(target, command)
+        if answer.status != 0 and answer.stdout.strip() == DEGRADED:
+            return [_complaint("boot probe", answer)]
+        _succeeded("boot probe", command, answer)
+        return []
 
     def _put_runner(self, target: Target) -> None:
         if self._deployment is None:

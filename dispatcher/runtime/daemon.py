@@ -22,6 +22,7 @@ from dispatcher.core import explain, lifecycle
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.core.settings import Settings
+from dispatcher.core.transitions import outputs
 from dispatcher.driver import DriverSettings
 from dispatcher.edge.arvados import ArvadosQueue
 from dispatcher.edge.cloud import Cloud, open_driver
@@ -39,6 +40,7 @@ from dispatcher.runtime.overruns import Overruns, believable_late
 from dispatcher.runtime.perform import Perform, Ports, failure_of
 from dispatcher.runtime.pools import WITH_EFFECT, Lanes
 from dispatcher.runtime.ports import Clock
+from dispatcher.runtime.scrub import Scrub
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
 from dispatcher.runtime.times import rfc3339
@@ -182,13 +184,15 @@ class Daemon:
         self._threads: list[threading.Thread] = []
 
     def _ports(self) -> Ports:
+        config = self.config
         return Ports(
             queue=self._queue,
             cloud=self._cloud,
             instances=self._instances,
             clock=self.clock,
-            public_key=public_key_line(load_private_key(self.config.access.private_key)),
+            public_key=public_key_line(load_private_key(config.access.private_key)),
             vouches_host_keys=self._cloud.capabilities.host_keys,
+            scrub=Scrub([config.api.token, config.management_token, config.access.private_key]),
         )
 
     def _make_leader(self) -> Leader:
@@ -216,6 +220,8 @@ class Daemon:
         settings = self.store.snapshot().settings
         if isinstance(action, m.PollQueue):
             return 40 * settings.timeout_api_request_s  # many pages, each with its own deadline
+        if isinstance(action, m.FetchOutput):
+            return 2 * outputs.WAIT_S + settings.timeout_ssh_connect_s
         if isinstance(action, m.ProbeInstance | m.StartContainer | m.KillProcess | m.RemoveInstance):
             return 2 * (settings.timeout_ssh_connect_s + settings.timeout_ssh_start_s) + 300.0
         return max(settings.timeout_cloud_call_s, settings.timeout_api_request_s)

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from dispatcher.core import ending
 from dispatcher.core import messages as m
-from dispatcher.core.model import CloudView, Holdoff, Leadership, QueueView, State
+from dispatcher.core.model import CloudView, Holdoff, Instance, Leadership, QueueView, State
 from dispatcher.runtime.tell_containers import container_news
 from dispatcher.runtime.tell_instances import instance_news
 from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Told
 
 Message = m.Event | m.Action
+LAST_LINES, LAST_CHARACTERS = 3, 600
 
 
 def narrate(before: State, after: State, message: Message, now_s: float) -> list[Told]:
@@ -30,7 +32,7 @@ def narrate(before: State, after: State, message: Message, now_s: float) -> list
         for name in names:
             known, left = before.instances.get(name), after.instances.get(name)
             if known is not left:
-                told.extend(instance_news(known, left, now_s))
+                told.extend(instance_news(known, left, now_s, preemptible=_preemptible(before, known)))
     told.extend(_surroundings(before, after, now_s))
     return told
 
@@ -59,6 +61,11 @@ def instances_of(message: Any) -> Iterator[str]:
     yield from getattr(message, "names", ())
     for listed in getattr(message, "instances", ()):
         yield listed.name
+
+
+def _preemptible(state: State, instance: Instance | None) -> bool:
+    offer = state.instance_type(instance.type) if instance is not None else None
+    return offer is not None and offer.preemptible
 
 
 # ------------------------------------------------------------------------------------------------- what surrounds them all
@@ -138,7 +145,8 @@ def _leadership(before: Leadership, after: Leadership) -> Iterator[Told]:
 
 
 def _cancel(action: m.CancelContainer) -> Iterator[Told]:
-    reason = action.error + (f" ({action.detail})" if action.detail else "")
+    facts = action.detail.partition(ending.OUTPUT_FOLLOWS)[0].strip().replace("\n", "; ")  # the output was told when it came
+    reason = action.error + (f" ({facts})" if facts else "")
     yield _on_container(action.uuid, f"is being cancelled: {reason}", level=WARNING, Reason=reason)
 
 
@@ -181,6 +189,15 @@ def _connection_lost(event: m.ConnectionLost) -> Iterator[Told]:
     yield Told(text=text, kind=Kind.INSTANCE, level=DEBUG, instance=event.name, fields={"InstanceName": event.name})
 
 
+def _output_fetched(event: m.OutputFetched) -> Iterator[Told]:
+    """All of it goes into the log; the story keeps its last lines."""
+    if event.text:
+        last = "\n".join(event.text.splitlines()[-LAST_LINES:])[-LAST_CHARACTERS:]
+        text = f"the runner of container {event.uuid} wrote at its end on {event.name}: {last}"
+        fields = {"ContainerUUID": event.uuid, "InstanceName": event.name, "Output": event.text}
+        yield Told(text=text, kind=Kind.CONTAINER, container=event.uuid, instance=event.name, fields=fields)
+
+
 def _on_container(uuid: str, text: str, *, level: int = INFO, **fields: object) -> Told:
     known = {"ContainerUUID": uuid, **fields}
     return Told(text=f"container {uuid} {text}", kind=Kind.CONTAINER, level=level, container=uuid, fields=known)
@@ -195,4 +212,5 @@ SPECIAL: dict[type[Message], Callable[[Any], Iterator[Told]]] = {
     m.KillEnded: _kill_ended,
     m.TagsFailed: _tags_failed,
     m.ConnectionLost: _connection_lost,
+    m.OutputFetched: _output_fetched,
 }

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from dispatcher.core import messages as m
-from dispatcher.core.model import ContainerRecord, Instance, QueueWrite, State
+from dispatcher.core.model import ContainerRecord, ContainerState, Instance, QueueWrite, State
 from dispatcher.core.notes import until_text
 from dispatcher.core.transitions.cloud import all_tags, own_tags
+from dispatcher.core.transitions.outputs import awaited
 from dispatcher.driver import Call, CreateRequest, InstanceType
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target
+from dispatcher.runtime.runtime_status import merged
+from dispatcher.runtime.scrub import Scrub
 from dispatcher.runtime.times import unix_s
 
 SLICE = 50
@@ -72,6 +75,7 @@ class Ports:
     clock: Clock
     public_key: str | None = None
     vouches_host_keys: bool = False
+    scrub: Scrub = field(default_factory=Scrub)
 
 
 @dataclass(slots=True)
@@ -135,6 +139,7 @@ class Perform:
             m.ProbeInstance: self._probe,
             m.StartContainer: self._start,
             m.KillProcess: self._kill,
+            m.FetchOutput: self._fetch_output,
         }
 
     def execute(self, action: m.Action, term: int) -> list[m.Event]:
@@ -206,9 +211,16 @@ class Perform:
         return self._write(action.uuid, QueueWrite.UNLOCK, lambda: self._ports.queue.unlock(action.uuid))
 
     def _cancel(self, action: m.CancelContainer, state: State) -> list[m.Event]:
-        return self._write(
-            action.uuid, QueueWrite.CANCEL, lambda: self._ports.queue.cancel(action.uuid, action.error, action.detail)
-        )
+        """The reason joins what stands in the record; one that only waited in the queue has nothing there."""
+        queue, container = self._ports.queue, state.containers.get(action.uuid)
+
+        def send() -> ContainerRecord:
+            waited = container is not None and container.state is ContainerState.QUEUED
+            present = {} if waited else queue.runtime_status(action.uuid)
+            scrub = self._ports.scrub
+            return queue.cancel(action.uuid, merged(present, scrub(action.error), scrub(action.detail)))
+
+        return self._write(action.uuid, QueueWrite.CANCEL, send)
 
     def _write(self, uuid: str, write: QueueWrite, send: Callable[[], ContainerRecord]) -> list[m.Event]:
         try:
@@ -323,12 +335,25 @@ class Perform:
         wanted = container.requirements if container is not None else None
         vcpus = wanted.vcpus if wanted is not None else None
         report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus=vcpus)
-        return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=report.outcome, error=report.error)]
+        error = self._ports.scrub(report.error, instance.secret)
+        return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=report.outcome, error=error)]
 
     def _kill(self, action: m.KillProcess, state: State) -> list[m.Event]:
         target = self._target(_held(state, action.name))
         report = self._ports.instances.kill(target, action.uuid, action.signal)
-        return [m.KillEnded(name=action.name, uuid=action.uuid, gone=report.gone, error=report.error)]
+        return [
+            m.KillEnded(name=action.name, uuid=action.uuid, gone=report.gone, error=report.error, answered=report.answered)
+        ]
+
+    def _fetch_output(self, action: m.FetchOutput, state: State) -> list[m.Event]:
+        """Nobody waits for it any more when it had to wait long itself."""
+        began = self._ports.clock.monotonic()
+        container = state.containers.get(action.uuid)
+        text = ""
+        if container is not None and awaited(container, began):
+            instance = _held(state, action.name)
+            text = self._ports.scrub(self._ports.instances.output(self._target(instance), action.uuid), instance.secret)
+        return [m.OutputFetched(name=action.name, uuid=action.uuid, began_s=began, text=text)]
 
 
 # ---------------------------------------------------------------------------------------------------------------- helpers
@@ -408,5 +433,7 @@ def _instance_failure(action: m.Action, began: float, text: str, *, sent: bool) 
             outcome = m.StartOutcome.UNKNOWN if sent else m.StartOutcome.NOT_SENT
             return [m.StartEnded(name=name, uuid=uuid, outcome=outcome, error=text)]
         case m.KillProcess(name=name, uuid=uuid):
-            return [m.KillEnded(name=name, uuid=uuid, gone=False, error=text)]
+            return [m.KillEnded(name=name, uuid=uuid, gone=False, error=text, answered=False)]
+        case m.FetchOutput(name=name, uuid=uuid):
+            return [m.OutputFetched(name=name, uuid=uuid, began_s=began)]
     raise TypeError(f"{type(action).__name__} is not performed")

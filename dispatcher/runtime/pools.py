@@ -27,6 +27,7 @@ LANES: dict[str, int] = {
     "probe": 48,
     "failing probe": 8,
     "start": 8,
+    "output": 8,
 }
 WITH_EFFECT = ("writes", "locks", "create", "destroy", "tags", "start")
 """What runs here changes the world, so its end is worth waiting for; what the others ask can be asked again."""
@@ -48,6 +49,7 @@ _LANE_OF: dict[type[m.Action], str] = {
     m.ProbeInstance: "probe",
     m.StartContainer: "start",
     m.KillProcess: "start",
+    m.FetchOutput: "output",
 }
 
 

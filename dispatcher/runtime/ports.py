@@ -44,8 +44,11 @@ class QueuePort(Protocol):
     def lock(self, uuid: str) -> ContainerRecord: ...
     def unlock(self, uuid: str) -> ContainerRecord: ...
 
-    def cancel(self, uuid: str, error: str, detail: str) -> ContainerRecord:
-        """Cancel and say why, in one request."""
+    def runtime_status(self, uuid: str) -> Mapping[str, object]:
+        """What the container's ``runtime_status`` holds now."""
+
+    def cancel(self, uuid: str, runtime_status: Mapping[str, str]) -> ContainerRecord:
+        """Cancel and say why, in one request, which replaces the whole ``runtime_status``."""
 
 
 class CloudPort(Protocol):

@@ -43,8 +43,8 @@ def _place_news(before: Container, after: Container) -> Iterator[Told]:
     elif after.instance is None and before.instance is not None and after.exited_s == before.exited_s:
         yield _told(after, f"gave up its place on {before.instance}", level=DEBUG, where=before.instance)
     if after.failed_attempts > before.failed_attempts:
-        note = f": {after.exit_note or before.exit_note}" if after.exit_note or before.exit_note else ""
-        yield _told(after, f"attempt {after.failed_attempts} failed on {after.avoid}{note}", level=WARNING, where=after.avoid)
+        text = f"attempt {after.lock_count} failed on {after.avoid}: {after.last_error}"
+        yield _told(after, text, level=WARNING, where=after.avoid, error=after.last_error, LockCount=after.lock_count)
 
 
 def _fit(container: Container, fit: Fit) -> Told:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatcher.core.model import Destroy, Instance, Kill, Phase, Process, ProcessPhase
-from dispatcher.runtime.told import DEBUG, INFO, WARNING, Kind, Told
+from dispatcher.core import ending
+from dispatcher.core.model import Destroy, IdleBehavior, Instance, Kill, Phase, Process, ProcessPhase
+from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Told
 
 SIGNALS = {15: "TERM", 9: "KILL"}
 
 
-def instance_news(before: Instance | None, after: Instance | None, now_s: float) -> Iterator[Told]:
+def instance_news(
+    before: Instance | None, after: Instance | None, now_s: float, *, preemptible: bool = False
+) -> Iterator[Told]:
+    """``preemptible``: whether the cloud may take such an instance back."""
     if before is None and after is not None:
         yield _appeared(after)
     elif before is not None and after is None:
-        yield _gone(before, now_s)
+        yield _gone(before, now_s, preemptible)
         yield from _process_news(before, None)
     elif before is not None and after is not None and before is not after:
         yield from _existence_news(before, after, now_s)
@@ -35,14 +39,16 @@ def _appeared(instance: Instance) -> Told:
     return _told(instance, text, IdleBehavior=instance.idle_behavior.value)
 
 
-def _gone(instance: Instance, now_s: float) -> Told:
+def _gone(instance: Instance, now_s: float, preemptible: bool) -> Told:
     if instance.destroy is not None:
         took_s = now_s - instance.destroy.since_s
         return _told(instance, f"is gone {took_s:.1f} s after its destroy: {instance.destroy.reason}", Duration=round(took_s, 3))
     if instance.id is None:
         return _told(instance, "was not created")
-    text = f"disappeared from the cloud (it was {instance.phase})"
-    return _told(instance, text, level=WARNING, WorkerState=instance.phase.value)
+    held = [uuid for uuid, process in instance.processes.items() if process.phase is not ProcessPhase.ENDED]
+    cause = ending.why_gone(instance, preemptible=preemptible, now=now_s)
+    text = f"shut down unexpectedly, it was {instance.phase} with {len(held)} containers: {cause}"
+    return _told(instance, text, level=WARNING, WorkerState=instance.phase.value, Cause=cause, RunningContainers=held)
 
 
 def _existence_news(before: Instance, after: Instance, now_s: float) -> Iterator[Told]:
@@ -54,6 +60,9 @@ def _existence_news(before: Instance, after: Instance, now_s: float) -> Iterator
     if after.phase is Phase.READY and before.phase is not Phase.READY:
         took_s = now_s - after.appeared_s
         yield _told(after, f"is ready {took_s:.1f} s after it appeared", Duration=round(took_s, 3))
+        if after.warning:
+            text = f"counts as booted although not all is well there: {after.warning}"
+            yield _told(after, text, level=WARNING, error=after.warning)
     if after.failure and not before.failure:
         yield _told(after, f"was accepted and failed later: {after.failure}", level=WARNING, error=after.failure)
     if after.create_unknown and not before.create_unknown:
@@ -126,7 +135,9 @@ def _one_process(instance: Instance, before: Process | None, after: Process) -> 
     if kill is not None and (known is None or kill.signal != known.signal):
         yield _killed(instance, after.uuid, kill)
     if kill is not None and kill.unkillable and not (known is not None and known.unkillable):
-        yield _of_process(instance, after.uuid, "cannot be killed", WARNING)
+        stays = instance.idle_behavior is IdleBehavior.HOLD
+        text = "cannot be killed" + (", and an operator's hold keeps the instance: release or kill it" if stays else "")
+        yield _of_process(instance, after.uuid, text, ERROR if stays else WARNING)
 
 
 def _phase_text(before: Process | None, after: Process) -> tuple[str, int]:

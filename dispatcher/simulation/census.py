@@ -23,7 +23,7 @@ from dispatcher.core.transitions.table import EDGES
 _CALLS = ("create", "list", "destroy", "set_tags", "poll_create")
 _CHANGING = ("create", "destroy", "set_tags")
 _REASONS = ("Reason", "Container | str")  # what a function that says why not returns
-_QUEUE_CALLS = ("poll", "read", "lock", "unlock", "cancel")
+_QUEUE_CALLS = ("poll", "read", "lock", "unlock", "cancel", "status")
 
 FAULTS: tuple[str, ...] = (
     *(f"{call}: error" for call in (*_CALLS, *_QUEUE_CALLS, "token")),
@@ -34,8 +34,9 @@ FAULTS: tuple[str, ...] = (
     *("create: quota", "create: quota of a group", "create: no capacity", "create: late failure", "denied"),
     *("list: partial", "list: lie", "destroy: ignored", "lock: 503", "poll: short", "poll: garbled", "read: garbled"),
     *("instance never boots", "instance breaks", "instance reports broken", "instance hangs", "runner missing"),
+    "instance turns unfit",
     *("instance lost", "instance cut off", "connection lost", "own network outage", "own network down", "queue outage"),
-    *("probe lost", "start lost", "start not sent", "credentials expired"),
+    *("probe lost", "start lost", "start not sent", "output hangs", "output lost", "credentials expired"),
     *("runner crashes", "runner ignores TERM", "runner is unkillable", "run lock stays"),
     *("dispatcher killed", "leader changed", "wall clock jumped", "settings reloaded", "hint", "priority changed"),
     *("operator: run", "operator: hold", "operator: drain", "operator: for a time"),

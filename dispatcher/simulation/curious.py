@@ -76,6 +76,7 @@ class Curious:
             lambda: m.ExpireIdleBehavior(name=name),
             lambda: m.ProbeInstance(name=name),
             lambda: m.StartContainer(uuid=uuid, instance=name),
+            lambda: m.FetchOutput(name=name, uuid=uuid),
             lambda: m.KillProcess(name=name, uuid=uuid, signal=15, reason="curious"),
         )
         return chance.choice(kinds)()

@@ -20,6 +20,8 @@ class InstanceKnobs:
     lost_start_rate: float = 0.0  # the start took effect, or will, and nobody knows
     unsent_start_rate: float = 0.0
     lost_probe_rate: float = 0.0
+    hung_output_rate: float = 0.0  # the command that reads an output does not come back in time
+    lost_output_rate: float = 0.0
     down_until_s: float = -1.0  # our own network to the instances is broken until then
 
 
@@ -33,6 +35,7 @@ class FakeInstances:
         self.cloud, self.chance, self.later, self.length_of = cloud, chance, later, length_of
         self.knobs = InstanceKnobs()
         self.faults: dict[str, int] = {}
+        self.hung_outputs: set[str] = set()  # containers whose output is waited for
 
     def _fault(self, what: str, rate: float) -> bool:
         if self.chance.random() >= rate:
@@ -138,14 +141,23 @@ class FakeInstances:
         try:
             instance = self._find(target)
             return KillReport(gone=instance.kill(uuid, signal, now))
-        except (Unreachable, CommandFailed) as error:
+        except Unreachable as error:
+            return KillReport(gone=False, error=str(error), answered=False)
+        except CommandFailed as error:
             return KillReport(gone=False, error=str(error))
 
     def output(self, target: Target, uuid: str) -> str:
         now = self.cloud.now()
         self.cloud.advance(now)
+        """What a runner wrote, with what should never get further: control characters, and the secret of its instance."""
+        if self._fault("output hangs", self.knobs.hung_output_rate):
+            self.hung_outputs.add(uuid)
+            return ""
+        if self._fault("output lost", self.knobs.lost_output_rate):
+            return ""
         try:
-            return self._find(target).read_output(uuid, now)
+            instance = self._find(target)
+            return f"\x1b[31m\x00{instance.secret}\n" * 60 + instance.read_output(uuid, now)
         except (Unreachable, CommandFailed):
             return ""
 

@@ -5,8 +5,10 @@ It is also what the simulated runners speak to, and it knows the truth: a contai
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dispatcher.core.messages import QueueError, QueueFailure, Records
@@ -15,6 +17,8 @@ from dispatcher.runtime.times import rfc3339
 from drivers.stub import Ending
 
 EPOCH = 1_700_000_000.0  # the wall time of the World's time 0
+LARGEST_STATUS = 4096
+UNFIT_TO_SHOW = re.compile(r"[\x00-\x08\x0b-\x1f]|secret[0-9a-f]{16}")  # secrets of instances are made by the World
 TOKEN = "zzzzz-gj3su-000000000000000"  # noqa: S105 - the uuid of a token, which is no secret
 
 
@@ -45,6 +49,7 @@ class Entry:
     lock_count: int = 0
     gateway_address: str = ""
     reason: str = ""
+    runtime_status: dict[str, object] = field(default_factory=dict)
     root: str = ""  # the first of the row of containers that replaced each other
     created_at: str = ""
 
@@ -96,7 +101,7 @@ class FakeQueue:
         """An administrator unlocks a container, whatever is being done with it: its runner will not be let in."""
         entry = self.entries[uuid]
         if entry.state is ContainerState.LOCKED:
-            entry.state, entry.locked_by = ContainerState.QUEUED, None
+            entry.state, entry.locked_by, entry.runtime_status = ContainerState.QUEUED, None, {}
             self.set_priority(uuid, entry.priority)  # nobody wanted it any more, and only its lock kept it
 
     def open_entries(self) -> list[Entry]:
@@ -186,7 +191,7 @@ class FakeQueue:
             raise self._refuse(f"cannot unlock when {entry.state.value}")
         if uuid in self.running:
             self.violations.report(f"{uuid} is unlocked while its runner is alive on {self.running[uuid]}")
-        entry.state, entry.locked_by = ContainerState.QUEUED, None
+        entry.state, entry.locked_by, entry.runtime_status = ContainerState.QUEUED, None, {}
         if entry.lock_count >= self.max_attempts:
             self._finish(entry, ContainerState.CANCELLED, "too many attempts")
         elif entry.priority < 1:
@@ -194,16 +199,38 @@ class FakeQueue:
         self._leave("unlock")
         return self._short(entry)
 
-    def cancel(self, uuid: str, error: str, detail: str) -> ContainerRecord:
+    def runtime_status(self, uuid: str) -> Mapping[str, object]:
+        self._arrive("status")
+        status = dict(self.entries[uuid].runtime_status)
+        self._leave("status")
+        return status
+
+    def cancel(self, uuid: str, runtime_status: Mapping[str, str]) -> ContainerRecord:
         self._arrive("cancel")
         entry = self.entries[uuid]
         if entry.state.final:
             raise self._refuse(f"State cannot change from {entry.state.value} to Cancelled")
-        if uuid in self.running:
-            self.violations.report(f"{uuid} is cancelled ({error}) while its runner is alive on {self.running[uuid]}")
-        self._finish(entry, ContainerState.CANCELLED, error)
+        if not all(isinstance(value, str) for value in runtime_status.values()):
+            raise self._refuse("Runtime status value must be a string")
+        self._judge_cancel(entry, runtime_status)
+        entry.runtime_status = dict(runtime_status)  # the whole object: what was not sent again is gone
+        self._finish(entry, ContainerState.CANCELLED, runtime_status.get("error", ""))
         self._leave("cancel")
         return self._short(entry)
+
+    def _judge_cancel(self, entry: Entry, status: Mapping[str, str]) -> None:
+        """What a user would complain about."""
+        if (name := self.running.get(entry.uuid)) is not None:
+            self.violations.report(f"{entry.uuid} is cancelled ({status}) while its runner is alive on {name}")
+        if not status.get("error"):
+            self.violations.report(f"{entry.uuid} is cancelled without a reason")
+        if UNFIT_TO_SHOW.search("".join(status.values())):
+            self.violations.report(f"{entry.uuid} is cancelled, and its runtime_status holds what nobody may see")
+        lost = [key for key in entry.runtime_status if key not in status]
+        if lost:
+            self.violations.report(f"{entry.uuid} is cancelled, and its runtime_status loses {lost}")
+        if len(json.dumps(dict(status))) > LARGEST_STATUS:
+            self.violations.report(f"{entry.uuid} is cancelled with a runtime_status of {len(json.dumps(dict(status)))} bytes")
 
     def _finish(self, entry: Entry, state: ContainerState, reason: str) -> None:
         entry.state, entry.reason, entry.locked_by = state, reason, None
@@ -226,6 +253,7 @@ class FakeQueue:
         if entry.state is not ContainerState.LOCKED:
             return False
         entry.state = ContainerState.RUNNING
+        entry.runtime_status = {"activity": "the runner says what it does", "steps": self.serial}
         entry.gateway_address = f"{self.address_of(instance_id)}:{20000 + self.serial}"
         return True
 

@@ -294,6 +294,9 @@ class World:
         if isinstance(action, messages.CreateInstance):
             delay += self.delays.create_answer_s * self.chance.random()
         for event in events:
+            if isinstance(event, messages.OutputFetched) and event.uuid in self.instances.hung_outputs:
+                self.instances.hung_outputs.discard(event.uuid)
+                return delay + 30.0 * self.chance.random()
             if isinstance(event, messages.Probed) and not event.report.reached:
                 return delay + self.delays.hung_answer_s * self.chance.random()
             if isinstance(event, messages.StartEnded) and event.outcome is messages.StartOutcome.STARTED:

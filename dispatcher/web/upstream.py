@@ -78,6 +78,7 @@ def entry(state: State, container: Container, status: str, utc: Utc) -> dict[str
         "instance_type": types[0] if types else None,
         "first_seen_at": when(container.first_seen_s, utc),
         "scheduling_status": status,
+        "last_error": container.last_error,
     }
 
 

@@ -73,6 +73,7 @@ class StubInstance:
     broken_at_s: float = math.inf
     report_broken_at_s: float = math.inf
     hung_at_s: float = math.inf
+    unfit_at_s: float = math.inf  # its boot probe fails from then on, whatever runs there
     cut_off_until_s: float = -math.inf  # its network is down until then
     runner_missing: bool = False
     failed_at_s: float = math.inf
@@ -158,6 +159,8 @@ class StubInstance:
         self.run_command(now)
         if not self.is_booted(now):
             raise CommandFailed(1, "starting")
+        if now >= self.unfit_at_s:
+            raise CommandFailed(1, "maintenance")
 
     def read_secret(self, now: float) -> str:
         """The content of the file that the init script wrote."""

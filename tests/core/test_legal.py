@@ -19,7 +19,7 @@ ONE_OF_EACH = (
     m.ForgetContainer(uuid=C1), CREATE, m.PollCreate(name="i1"), m.ListInstances(),
     m.DestroyInstance(name="i1", cause=DestroyCause.OPERATOR, reason=""), m.RemoveInstance(name="i1"), m.SaveTags(name="i1"),
     m.CondemnInstance(name="i1", reason=""), m.ExpireIdleBehavior(name="i1"), m.ProbeInstance(name="i1"), START,
-    m.KillProcess(name="i1", uuid=C1, signal=15, reason=""),
+    m.KillProcess(name="i1", uuid=C1, signal=15, reason=""), m.FetchOutput(name="i1", uuid=C1),
 )  # fmt: skip
 
 

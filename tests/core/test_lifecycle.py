@@ -132,7 +132,8 @@ def test_an_instance_that_is_silent_for_timeout_probe_is_given_up(silent_s, gone
 
     Regression: a machine that took a command and never answered was never given up."""
     before = state(container(state=RUNNING), instance("i1", Phase.READY, C1, silent_s=silent_s))
-    assert (causes(before) == ["unresponsive"]) is gone
+    asked = after(before, m.FetchOutput(name="i1", uuid=C1), m.OutputFetched(name="i1", uuid=C1, began_s=NOW))
+    assert (causes(asked) == ["unresponsive"]) is gone
 
 
 def test_an_instance_goes_when_all_that_is_left_on_it_cannot_be_killed():

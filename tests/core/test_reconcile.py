@@ -26,8 +26,11 @@ def term(reason: str, signal: int = 15) -> m.KillProcess:
 FORGET, RELEASE = m.ForgetContainer(uuid=C1), m.ReleaseContainer(uuid=C1)
 ENDED = {"exited_s": 950.0, "observed_s": 960.0, "avoid": "i1"}
 LOST = {**ENDED, "lost": "it disappeared from the cloud"}
-RAN = m.CancelContainer(uuid=C1, error="the container's runner ended on i1 without a result")
-WAS_LOST = m.CancelContainer(uuid=C1, error="the instance on which the container ran was lost: it disappeared from the cloud")
+KNOWN = "instance: i1\nlast signal: none was sent"
+RAN = m.CancelContainer(uuid=C1, error="the container's runner ended on i1 without a result", detail=KNOWN)
+WAS_LOST = m.CancelContainer(
+    uuid=C1, error="the instance on which the container ran was lost: it disappeared from the cloud", detail=KNOWN
+)
 NOWHERE = m.CancelContainer(uuid=C1, error="the container runs on no instance: its instance was lost")
 
 NO_PROCESS = [
@@ -46,7 +49,7 @@ NO_PROCESS = [
     (QUEUED, {**ENDED, "exited_s": 970.0}, []),
     (LOCKED, {}, []),  # the scheduler places it
     (LOCKED, {"priority": 0}, [m.UnlockContainer(uuid=C1, reason="priority 0")]),
-    (LOCKED, ENDED, [m.UnlockContainer(uuid=C1, reason="its runner ended before the container began")]),
+    (LOCKED, ENDED, [m.UnlockContainer(uuid=C1, reason="its runner ended on i1 before the container began")]),
     (LOCKED, LOST, [RELEASE]),  # no attempt is spent for an instance that died
     (LOCKED, {**ENDED, "ours": False}, [FORGET]),
     (RUNNING, {**ENDED, "writing": QueueWrite.CANCEL}, []),
@@ -155,19 +158,21 @@ ESCALATION = [
     (kill(since_s=990.0, sent_s=996.0), 1000.0, []),  # once each TimeoutSignal (5 s)
     (kill(since_s=990.0, sent_s=995.0), 1000.0, [(15, False)]),
     (kill(since_s=990.0, sent_s=995.0, sending=True), 1001.0, []),
-    (kill(since_s=880.0, sent_s=995.0), 1000.0, [(9, False)]),  # TimeoutTERM (120 s) has passed
-    (kill(since_s=880.0, sent_s=995.0, kill_since_s=990.0), 1000.0, [(9, False)]),
-    (kill(since_s=800.0, sent_s=995.0, kill_since_s=980.0), 1000.0, [(9, True)]),  # TimeoutKILL (20 s): unkillable
+    (kill(since_s=880.0, sent_s=995.0, heard=True), 1000.0, [(9, True)]),  # TimeoutTERM (120 s) has passed
+    (kill(since_s=880.0, sent_s=995.0), 1000.0, [(15, False)]),  # nobody heard a TERM: no patience has begun
+    (kill(since_s=880.0, sent_s=995.0, heard=True, kill_since_s=990.0), 1000.0, [(9, True)]),
 ]
 
 
 @pytest.mark.parametrize(("so_far", "now", "sent"), ESCALATION)
 def test_term_then_kill_then_given_up(so_far, now, sent):
-    """TERM again and again, KILL from TimeoutTERM on, and after TimeoutKILL the instance is condemned."""
+    """TERM again and again, KILL from TimeoutTERM on; and with the KILL, before anybody knows whether it works, the instance
+    is condemned."""
     standing = replace(instance(), processes={C1: process(C1, kill=so_far)})
-    actions = plan(state(CANCELLED_RUNS, standing), now)
-    signals = [action.signal for action in actions if isinstance(action, m.KillProcess)]
-    condemned = any(isinstance(action, m.CondemnInstance) for action in actions)
+    before = state(CANCELLED_RUNS, standing)
+    actions = plan(before, now)
+    signals = [action.signal for action in actions]
+    condemned = bool(after(before, *actions, now=now).instances["i1"].condemned)
     assert (signals, condemned) == ([signal for signal, _ in sent], any(gives_up for _, gives_up in sent))
 
 

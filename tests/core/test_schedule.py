@@ -10,7 +10,7 @@ import pytest
 from dispatcher.core import messages as m
 from dispatcher.core import schedule
 from dispatcher.core.model import ContainerState, DestroyCause, Holdoff, HoldoffKind, IdleBehavior, Phase
-from tests.core.build import C1, C2, C3, GIB, NOW, container, instance, kill, offer, process, settings, state, wants
+from tests.core.build import C1, C2, C3, GIB, NOW, after, container, instance, kill, offer, process, settings, state, wants
 
 QUEUED, LOCKED, RUNNING = ContainerState.QUEUED, ContainerState.LOCKED, ContainerState.RUNNING
 SIZES = settings(offer("t1", 1, 1.0), offer("t2", 2, 2.0), offer("t4", 4, 4.0), offer("t8", 8, 8.0), maximum_price_factor=2.0)
@@ -120,8 +120,10 @@ def test_a_container_that_waits_for_such_an_instance_is_released(fields):
 
 def test_an_instance_whose_runner_had_to_be_killed_takes_no_new_work():
     """From the KILL on."""
-    killed = replace(instance(), processes={C2: process(C2, kill=kill(kill_since_s=995.0))})
-    assert plan(state(container(), container(C2, state=RUNNING), killed)) == [create(1)]
+    stubborn = replace(instance(), processes={C2: process(C2, kill=kill(since_s=800.0, heard=True))})
+    before = state(container(), container(C2, state=RUNNING), stubborn)
+    killed = after(before, m.KillProcess(name="i1", uuid=C2, signal=9, reason="enough"))
+    assert plan(killed) == [create(1)]
 
 
 def test_an_instance_with_a_process_that_the_queue_does_not_know_gets_nothing():

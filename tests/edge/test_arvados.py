@@ -293,7 +293,8 @@ def test_lock_and_unlock_are_bare_posts() -> None:
 def test_a_cancel_says_why_in_the_same_request() -> None:
     """State and reason go together, and the answer is trimmed to what we read."""
     with serve(in_turn(ok(locked(1) | {"state": "Cancelled"}))) as server:
-        assert queue(server).cancel(uuid(1), "no instance type fits", "8 GPUs").state == ContainerState.CANCELLED
+        status = {"error": "no instance type fits", "errorDetail": "8 GPUs"}
+        assert queue(server).cancel(uuid(1), status).state == ContainerState.CANCELLED
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("PUT", f"{LIST}/{uuid(1)}")
     assert asked.json("container") == {
@@ -310,7 +311,7 @@ def test_what_another_token_holds_is_cancelled_without_a_reason() -> None:
     """The service lets us end it and not say why."""
     held = full(1) | {"locked_by_uuid": "zzzzz-gj3su-other0000000000"}
     with serve(in_turn(refused(422, STATUS_REFUSED), page(held), ok(queued(1) | {"state": "Cancelled"}))) as server:
-        assert queue(server).cancel(uuid(1), "lost", "").state == ContainerState.CANCELLED
+        assert queue(server).cancel(uuid(1), {"error": "lost"}).state == ContainerState.CANCELLED
     assert server.asked[-1].json("container") == {"state": "Cancelled"}
 
 
@@ -318,14 +319,14 @@ def test_what_another_token_holds_is_cancelled_without_a_reason() -> None:
 def test_what_has_ended_is_not_cancelled_afterwards(state: str) -> None:
     """The same refusal comes for a container that is Complete; a bare cancel would throw its result away."""
     with serve(in_turn(refused(422, STATUS_REFUSED), page(full(1) | {"state": state}))) as server:
-        assert queue(server).cancel(uuid(1), "lost", "").state == state
+        assert queue(server).cancel(uuid(1), {"error": "lost"}).state == state
     assert [asked.method for asked in server.asked] == ["PUT", "GET"]
 
 
 def test_a_cancel_always_has_a_reason() -> None:
     """Without one the service would turn a Complete container into a Cancelled one."""
     with serve(in_turn(ok(queued(1) | {"state": "Cancelled"}))) as server:
-        queue(server).cancel(uuid(1), "", "")
+        queue(server).cancel(uuid(1), {})
     assert server.asked[0].json("container")["runtime_status"]["error"]
 
 

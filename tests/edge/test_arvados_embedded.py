@@ -118,7 +118,7 @@ def test_a_cancel_leaves_its_reason(service: Service, port: ArvadosQueue, state:
         port.lock(uuid)
     if state == "Running":
         service.call("PUT", f"containers/{uuid}", container={"state": "Running"})
-    assert port.cancel(uuid, "its instance was lost", "vm-7").state == ContainerState.CANCELLED
+    assert port.cancel(uuid, {"error": "its instance was lost", "errorDetail": "vm-7"}).state == ContainerState.CANCELLED
     status = service.call("GET", f"containers/{uuid}")["runtime_status"]
     assert status == {"error": "its instance was lost", "errorDetail": "vm-7"}
 
@@ -129,7 +129,7 @@ def test_a_complete_container_is_not_cancelled(service: Service, port: ArvadosQu
     port.lock(uuid)
     service.call("PUT", f"containers/{uuid}", container={"state": "Running"})
     service.call("PUT", f"containers/{uuid}", container={"state": "Complete", "exit_code": 0})
-    assert port.cancel(uuid, "its instance was lost", "").state == ContainerState.COMPLETE
+    assert port.cancel(uuid, {"error": "its instance was lost"}).state == ContainerState.COMPLETE
     assert service.call("GET", f"containers/{uuid}")["state"] == "Complete"
 
 

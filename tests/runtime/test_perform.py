@@ -16,6 +16,7 @@ from dispatcher.core.model import (
     DestroyCause,
     Instance,
     Leadership,
+    Output,
     QueueWrite,
     Requirements,
     State,
@@ -68,8 +69,11 @@ class World:
     def unlock(self, uuid: str) -> ContainerRecord:
         return self._answer("unlock", RECORD, uuid)
 
-    def cancel(self, uuid: str, error: str, detail: str) -> ContainerRecord:
-        return self._answer("cancel", RECORD, uuid, error, detail)
+    def runtime_status(self, uuid: str) -> Any:
+        return self._answer("runtime_status", {"activity": "it sorts", "error": "it coughed"}, uuid)
+
+    def cancel(self, uuid: str, runtime_status: Any) -> ContainerRecord:
+        return self._answer("cancel", RECORD, uuid, dict(runtime_status))
 
 
 class SlowQueue(World):
@@ -145,7 +149,9 @@ class House:
 
 
 def known(**more: Any) -> State:
-    state = leading(container(state=ContainerState.LOCKED, ours=True), instance(operation="op", tags={"site": "x"}))
+    asked = Output(instance="i1", asked_s=BEGAN_S)
+    held = container(state=ContainerState.LOCKED, ours=True, output=asked)
+    state = leading(held, instance(operation="op", tags={"site": "x"}))
     return replace(state, queue=replace(state.queue, token_uuid=TOKEN), **more)
 
 
@@ -195,7 +201,7 @@ def start(outcome: m.StartOutcome, error: str = "") -> m.Event:
 
 
 def kill(error: str) -> m.Event:
-    return m.KillEnded(name="i1", uuid=uuid(1), gone=False, error=error)
+    return m.KillEnded(name="i1", uuid=uuid(1), gone=False, error=error, answered=False)
 
 
 TABLE = [
@@ -282,6 +288,14 @@ TABLE = [
         bug=[kill(BUG)],
         stopped=[kill(NOT_LEADING)],
         gone=[kill("i1 is gone")],
+    ),
+    Row(
+        action=m.FetchOutput(name="i1", uuid=uuid(1)),
+        done=[m.OutputFetched(name="i1", uuid=uuid(1), began_s=BEGAN_S, text="the last line")],
+        refused=None,
+        bug=[m.OutputFetched(name="i1", uuid=uuid(1), began_s=BEGAN_S)],
+        stopped=[m.OutputFetched(name="i1", uuid=uuid(1), began_s=BEGAN_S)],
+        gone=[m.OutputFetched(name="i1", uuid=uuid(1), began_s=BEGAN_S)],
     ),
 ]
 

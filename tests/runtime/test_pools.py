@@ -212,6 +212,7 @@ LANE_OF: list[tuple[m.Action, str]] = [
     (PROBE, "probe"),
     (m.StartContainer(uuid=uuid(1), instance="i1"), "start"),
     (m.KillProcess(name="i1", uuid=uuid(1), signal=15, reason="r"), "start"),
+    (m.FetchOutput(name="i1", uuid=uuid(1)), "output"),
 ]
 
 
@@ -235,8 +236,8 @@ def test_instances_that_fail_keep_to_their_own_lane(failures: int, lane: str) ->
 
 
 def test_lanes_with_an_effect_are_waited_for_at_a_stop() -> None:
-    """What only asks can be asked again: polls, reads, lists and probes."""
-    assert set(LANES) - set(WITH_EFFECT) == {"poll", "details", "list", "probe", "failing probe"}
+    """What only asks can be asked again: polls, reads, lists, probes and outputs."""
+    assert set(LANES) - set(WITH_EFFECT) == {"poll", "details", "list", "probe", "failing probe", "output"}
 
 
 class Busy:

@@ -207,6 +207,8 @@ def texts(before: State, after: State, message: Message) -> list[tuple[int, str]
     return [(one.level, one.text) for one in narrate(before, after, message, 100.0)]
 
 
+GONE, DELETING = "it disappeared from the cloud", "the cloud was deleting it, and not for us; it last answered 10 s ago"
+
 CONTAINERS: list[tuple[Container | None, Container | None, list[tuple[int, str]]]] = [
     (None, C, [(INFO, f"container {U} found in the queue: Queued, priority 500")]),
     (C, None, [(INFO, f"container {U} dropped: nothing more is to be done for it (Queued)")]),
@@ -225,9 +227,9 @@ CONTAINERS: list[tuple[Container | None, Container | None, list[tuple[int, str]]
         [(WARNING, f"container {U} lost its instance {I}: it disappeared")],
     ),
     (
-        replace(C, exit_note="refused"),
-        replace(C, failed_attempts=1, avoid=I),
-        [(WARNING, f"container {U} attempt 1 failed on {I}: refused")],
+        replace(C, exit_note="refused", lock_count=3),
+        replace(C, failed_attempts=1, avoid=I, last_error="its runner was refused", lock_count=3),
+        [(WARNING, f"container {U} attempt 3 failed on {I}: its runner was refused")],
     ),
     (
         C,
@@ -272,7 +274,13 @@ INSTANCES: list[tuple[Instance | None, Instance | None, list[tuple[int, str]]]] 
     ),
     (VM, replace(VM, condemned="broken"), [(WARNING, f"instance {I} gets no new work: broken")]),
     (VM, replace(VM, misses=(99.0,)), [(INFO, f"instance {I} is missing from a complete list (1 in a row)")]),
-    (VM, None, [(WARNING, f"instance {I} disappeared from the cloud (it was ready)")]),
+    (VM, None, [(WARNING, f"instance {I} shut down unexpectedly, it was ready with 0 containers: {GONE} (it never answered)")]),
+    (
+        replace(VM, deleting=True, reached_s=90.0),
+        None,
+        [(WARNING, f"instance {I} shut down unexpectedly, it was ready with 0 containers: {GONE} ({DELETING})")],
+    ),
+    (VM, replace(VM, phase=Phase.READY, warning=""), []),
     (VM, replace(VM, destroy=DESTROY), [(INFO, f"instance {I} is destroyed (idle): idle for 60 s")]),
     (VM, replace(VM, destroy=UNRESPONSIVE), [(WARNING, f"instance {I} is destroyed (unresponsive): silent for 600 s")]),
     (

@@ -39,7 +39,9 @@ BIG = InstanceType(
 SETTINGS = Settings(instance_types={"small": SMALL, "big": BIG})
 
 # The keys of upstream's answers.
-ENTRY = {"container", "instance_resources", "instance_types", "instance_type", "first_seen_at", "scheduling_status"}
+ENTRY = {
+    "container", "instance_resources", "instance_types", "instance_type", "first_seen_at", "scheduling_status", "last_error",
+}  # fmt: skip
 CONTAINER = set(
     "uuid etag created_at modified_by_user_uuid modified_at command container_image cwd environment locked_by_uuid lock_count "
     "mounts output output_path output_glob priority runtime_constraints state scheduling_parameters exit_code runtime_status "

@@ -11,7 +11,7 @@ from typing import Any
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
-from dispatcher.core.transitions import cloud, operators, processes, queue
+from dispatcher.core.transitions import cloud, operators, outputs, processes, queue
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.table import IllegalTransition
 from dispatcher.core.values import replace
@@ -45,6 +45,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.Probed: processes.probed,
     m.StartEnded: processes.start_ended,
     m.KillEnded: processes.kill_ended,
+    m.OutputFetched: outputs.fetched,
     m.ProbeHinted: processes.probe_hinted,
     m.ConnectionLost: processes.connection_lost,
     m.IdleBehaviorSet: operators.idle_behavior_set,
@@ -75,6 +76,7 @@ INTENTS: dict[type[m.Action], Change] = {
     m.ProbeInstance: processes.begin_probe,
     m.StartContainer: processes.begin_start,
     m.KillProcess: processes.begin_kill,
+    m.FetchOutput: outputs.begin_fetch,
 }
 
 WITHOUT_EFFECT = (m.BindContainer, m.ReleaseContainer, m.ForgetContainer, m.CondemnInstance, m.ExpireIdleBehavior)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dispatcher.core import pacing
+from dispatcher.core import ending, pacing
 from dispatcher.core.model import NEVER, Container, Instance, State
 from dispatcher.core.transitions import table
 from dispatcher.core.values import replace
@@ -64,9 +64,15 @@ def resize(state: State, container: Container) -> State:
     return bind(state, container, container.instance) if container.instance is not None else put_container(state, container)
 
 
+def past(container: Container) -> Container:
+    """Its last attempt is history, and a record may say anything."""
+    return replace(container, exited_s=None, exit_note="", lost="", killed=None, output=None)
+
+
 def end_process(state: State, name: str, uuid: str, at_s: float, now: float, note: str = "") -> State:
     """The process is gone: its room is free, and only a record read after ``at_s`` tells what became of the container."""
     instance = state.instances[name]
+    killed = instance.processes[uuid].kill
     processes = {key: process for key, process in instance.processes.items() if key != uuid}
     state = put_instance(state, replace(instance, processes=processes, busy_s=now, last_container=uuid))
     container = state.containers.get(uuid)
@@ -77,6 +83,7 @@ def end_process(state: State, name: str, uuid: str, at_s: float, now: float, not
     state = release(state, container)
     ended = replace(
         state.containers[uuid], exited_s=at_s, exit_note=note, avoid=name, read_due=True, ask_after_s=NEVER,
+        ran_on=ending.in_words(instance), killed=killed,
         kill_requested="",  # what an operator asked for is done: it was about this attempt
     )  # fmt: skip
     return put_container(state, ended)
@@ -91,7 +98,11 @@ def remove_instance(state: State, name: str, why: str, now: float) -> State:
         container = state.containers[uuid]
         if container.instance != name:
             continue
-        lost = replace(container, instance=None, exited_s=now, lost=why, read_due=True, ask_after_s=NEVER)
+        process = instance.processes.get(uuid)
+        lost = replace(
+            container, instance=None, exited_s=now, lost=why, read_due=True, ask_after_s=NEVER, avoid=name,
+            ran_on=ending.in_words(instance), killed=process.kill if process is not None else None,
+        )  # fmt: skip
         state = put_container(state, lost)
     strays = state.strays
     for uuid in instance.processes:

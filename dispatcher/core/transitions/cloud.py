@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dispatcher.core import pacing
+from dispatcher.core import ending, pacing
 from dispatcher.core.messages import (
     CloudFailure,
     CreateFailed,
@@ -284,13 +284,10 @@ def list_ended(state: State, event: ListEnded, now: float) -> State:
 
 
 def begin_remove(state: State, action: RemoveInstance, now: float) -> State:
-    return remove_instance(state, action.name, _why_gone(state.instances[action.name]), now)
-
-
-def _why_gone(instance: Instance) -> str:
-    if instance.destroy is not None:
-        return f"it was destroyed: {instance.destroy.reason}"
-    return "it was never created" if instance.id is None else "it disappeared from the cloud"
+    instance = state.instances[action.name]
+    offer = state.instance_type(instance.type)
+    why = ending.why_gone(instance, preemptible=offer is not None and offer.preemptible, now=now)
+    return remove_instance(state, action.name, why, now)
 
 
 def list_failed(state: State, event: ListFailed, now: float) -> State:

@@ -17,6 +17,7 @@ from dispatcher.core.messages import (
     CreateInstance,
     DestroyInstance,
     ExpireIdleBehavior,
+    FetchOutput,
     ForgetContainer,
     KillProcess,
     ListInstances,
@@ -43,6 +44,7 @@ from dispatcher.core.model import (
 )
 from dispatcher.core.transitions import locks, table
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
+from dispatcher.core.transitions.outputs import fetchable
 from dispatcher.core.transitions.room import Reason, accepts_work, has_room, proved_empty
 
 GUARD_LEAST, GUARD_PART = 5, 10  # so many instances, or one in so many, may be given up within the guard's window
@@ -400,6 +402,7 @@ RULES: dict[type[Action], Callable[[State, Any, float], Reason]] = {
     ProbeInstance: _probe,
     StartContainer: _start,
     KillProcess: _kill,
+    FetchOutput: fetchable,
 }
 
 

@@ -21,12 +21,14 @@ from dispatcher.core.messages import (
     StartOutcome,
 )
 from dispatcher.core.model import NEVER, Instance, Kill, Phase, Process, ProcessPhase, State
-from dispatcher.core.transitions.changes import bind, end_process, put_container, put_instance
+from dispatcher.core.transitions.changes import bind, end_process, past, put_container, put_instance
 from dispatcher.core.transitions.table import move
 from dispatcher.core.values import replace
 
 UNCERTAIN_S = 10.0  # after the transport of an unknown start was closed: until then its process may still appear
 START_RETRY_S = 2.0
+SIGKILL = 9
+UNFIT = "its boot probe fails"  # a reason to condemn that its next boot probe may take back
 
 
 # ----------------------------------------------------------------------------------------------------------------- probes
@@ -67,7 +69,7 @@ def _answered(state: State, event: Probed, now: float) -> State:
         state.instances[event.name], answered_s=event.began_s, probe_failures=0, probe_error="", silent_s=0.0
     )
     if instance.phase in (Phase.BOOTING, Phase.UNKNOWN):
-        instance = replace(move(instance, Phase.READY, now), booted=True, ready_s=now, busy_s=now)
+        instance = _booted(instance, event.report, now)
     instance = _observe_condition(instance, event.report, state.settings.timeout_stale_run_lock_s, event.began_s)
     gap_s = event.began_s - state.cloud.probe_answered_s
     since_s = state.cloud.answers_since_s if gap_s <= 2 * state.settings.probe_interval_s else event.began_s
@@ -75,6 +77,13 @@ def _answered(state: State, event: Probed, now: float) -> State:
         state.cloud, probe_answered_s=event.began_s, probe_answered_by=event.name, answers_since_s=since_s
     )
     return put_instance(replace(state, cloud=cloud), instance)
+
+
+def _booted(instance: Instance, report: ProbeReport, now: float) -> Instance:
+    """In service. What only its boot probe spoke against is forgotten."""
+    condemned = "" if instance.condemned.startswith(UNFIT) else instance.condemned
+    ready = replace(instance, booted=True, ready_s=now, busy_s=now, warning=report.warning, condemned=condemned)
+    return move(ready, Phase.READY, now)
 
 
 def _observe_condition(instance: Instance, report: ProbeReport, patience_s: float, began_s: float) -> Instance:
@@ -92,7 +101,7 @@ def _observe_condition(instance: Instance, report: ProbeReport, patience_s: floa
 def _unanswered(state: State, before: Instance, event: Probed, now: float) -> State:
     """A probe that failed. Its silence counts only while somebody else proves that our own network works."""
     instance, report = state.instances[before.name], event.report
-    silent_s = instance.silent_s
+    silent_s = instance.silent_s if report.processes is None else 0.0
     if before.phase in (Phase.READY, Phase.UNKNOWN) and report.processes is None:
         passed_s = now - max(before.probed_s, before.answered_s, before.appeared_s)
         silent_s += max(0.0, passed_s) * _network_proved(state, before, event)
@@ -162,7 +171,7 @@ def _bind_process(state: State, name: str, uuid: str) -> State:
     bound = state.instances.get(container.instance) if container.instance is not None else None
     if bound is not None and uuid in bound.processes:
         return state
-    return bind(state, replace(container, exited_s=None, exit_note="", lost=""), name)
+    return bind(state, past(container), name)
 
 
 def _not_seen(state: State, name: str, uuid: str, began_s: float, now: float) -> State:
@@ -195,7 +204,7 @@ def settled(process: Process) -> bool:
 
 
 def begin_start(state: State, action: StartContainer, now: float) -> State:
-    state = bind(state, state.containers[action.uuid], action.instance)
+    state = bind(state, past(state.containers[action.uuid]), action.instance)
     process = Process(uuid=action.uuid, phase=ProcessPhase.STARTING, since_s=now, changed_s=now)
     instance = state.instances[action.instance]
     processes = {**instance.processes, process.uuid: process}
@@ -237,7 +246,16 @@ def begin_kill(state: State, action: KillProcess, now: float) -> State:
     kill = process.kill or Kill(reason=action.reason, since_s=now)
     kill_since_s = now if action.signal == 9 and kill.kill_since_s is None else kill.kill_since_s
     kill = replace(kill, sent_s=now, sending=True, signal=action.signal, kill_since_s=kill_since_s)
-    return _put_process(state, action.name, replace(process, kill=kill))
+    state = _put_process(state, action.name, replace(process, kill=kill))
+    return _condemn_killer(state, action) if action.signal == SIGKILL else state
+
+
+def _condemn_killer(state: State, action: KillProcess) -> State:
+    """Children of a runner that was killed may live on where no list shows them: nothing new goes there, whether the KILL works
+    or not."""
+    instance = state.instances[action.name]
+    reason = f"the runner of {action.uuid} had to be killed ({action.reason}), and may have left something behind"
+    return put_instance(state, replace(instance, condemned=instance.condemned or reason))
 
 
 def kill_ended(state: State, event: KillEnded, now: float) -> State:
@@ -245,8 +263,7 @@ def kill_ended(state: State, event: KillEnded, now: float) -> State:
     process = instance.processes.get(event.uuid) if instance is not None else None
     if process is None or process.kill is None:
         return state
-    kill = replace(process.kill, sending=False, sent_s=now)
-    process = replace(process, kill=kill)
+    process = replace(process, kill=_kill_heard(state, state.instances[event.name], process.kill, event, now))
     if not event.gone:
         return _put_process(state, event.name, process)
     if process.phase is ProcessPhase.UNCERTAIN and not process.refused:
@@ -255,6 +272,17 @@ def kill_ended(state: State, event: KillEnded, now: float) -> State:
         return _put_process(state, event.name, process)
     state = _put_process(state, event.name, replace(process, phase=ProcessPhase.ENDED, changed_s=now))
     return _probe_now(state, event.name)
+
+
+def _kill_heard(state: State, instance: Instance, kill: Kill, event: KillEnded, now: float) -> Kill:
+    """A TERM that nobody heard asks for no patience, and leads to no KILL. It was heard when the kill command ended there, or
+    hung while the machine answered a list."""
+    heard = kill.heard or event.answered or instance.processes_listed_s > kill.sent_s
+    late = kill.kill_since_s is not None and now >= kill.kill_since_s + state.settings.timeout_kill_s
+    return replace(
+        kill, sending=False, sent_s=now, since_s=kill.since_s if heard else now, heard=heard,
+        unkillable=kill.unkillable or (late and not event.gone),
+    )  # fmt: skip
 
 
 def _probe_now(state: State, name: str) -> State:

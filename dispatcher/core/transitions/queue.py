@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dispatcher.core import sizing
+from dispatcher.core import ending, sizing
 from dispatcher.core.messages import (
     BindContainer,
     CancelContainer,
@@ -33,7 +33,7 @@ from dispatcher.core.messages import (
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
 from dispatcher.core.transitions import locks
-from dispatcher.core.transitions.changes import bind, put_container, put_containers, put_instance, release, resize
+from dispatcher.core.transitions.changes import bind, past, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
 
 RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0
@@ -84,7 +84,7 @@ def _take_state(container: Container, record: ContainerRecord, token_uuid: str) 
         if container.locked_term:
             container = replace(container, locked_term=0)
         if container.exited_s is not None and container.observed_s > container.exited_s:
-            container = replace(container, exited_s=None, exit_note="", lost="")
+            container = past(container)
     return container
 
 
@@ -289,10 +289,11 @@ def _free(state: State, container: Container) -> bool:
 def _attempt_failed(after: Container, before: Container, now: float) -> Container:
     """An unlock after an exit spent an attempt: the next one waits, longer each time."""
     if before.exited_s is None:
-        return replace(after, exited_s=None, exit_note="", lost="")
+        return past(after)
     failed = before.failed_attempts + 1
     later = now + growing(ATTEMPT_FIRST_S, ATTEMPT_LONGEST_S, failed)
-    return replace(after, exited_s=None, lost="", failed_attempts=failed, not_before_s=later)
+    error = ending.attempt_error(before)
+    return replace(past(after), failed_attempts=failed, not_before_s=later, last_error=error)
 
 
 def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State:
@@ -366,7 +367,7 @@ def begin_bind(state: State, action: BindContainer, now: float) -> State:
 
 def begin_release(state: State, action: ReleaseContainer, now: float) -> State:
     state = release(state, state.containers[action.uuid])
-    free = replace(state.containers[action.uuid], exited_s=None, exit_note="", lost="")
+    free = past(state.containers[action.uuid])
     if free.state is ContainerState.RUNNING:  # somebody started it, and it was not us
         free = replace(free, locked_term=0)
     return put_container(state, free)

@@ -21,8 +21,6 @@ def accepts_work(state: State, instance: Instance, now: float) -> Reason:
         return f"{instance.name} is on {instance.idle_behavior.value}"
     if instance.condemned or instance.failure or instance.kill_requested or instance.deleting:
         return f"{instance.name} is to go: {instance.condemned or instance.failure or instance.kill_requested or 'deleted'}"
-    if any(p.kill is not None and p.kill.kill_since_s is not None for p in instance.processes.values()):
-        return f"{instance.name} has a process that had to be killed"
     return _phase_accepts(state, instance, now)
 
 

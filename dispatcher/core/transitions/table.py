@@ -35,7 +35,10 @@ EDGES: tuple[Edge, ...] = (
     Edge(Phase.BOOTING, Phase.SHUTDOWN, "boot timeout, create failed after acceptance, drained, or an operator's kill"),
     Edge(Phase.BOOTING, None, "proved absent"),
     Edge(Phase.UNKNOWN, Phase.READY, "the boot probe passed, the runner is in place and its processes are listed"),
-    Edge(Phase.UNKNOWN, Phase.SHUTDOWN, "boot timeout while nothing runs there, drained, or an operator's kill"),
+    Edge(
+        Phase.UNKNOWN, Phase.SHUTDOWN,
+        "boot timeout while nothing runs there, drained, unresponsive, unkillable, or an operator's kill",
+    ),
     Edge(Phase.UNKNOWN, None, "proved absent"),
     Edge(Phase.READY, Phase.SHUTDOWN, "idle, drained, unresponsive, unkillable, to make room, or an operator's kill"),
     Edge(Phase.READY, None, "proved absent"),
