@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -59,6 +61,48 @@ def test_a_request_keeps_its_id(sent: str, kept: bool) -> None:
     told = get("/nonesuch", **{"X-Request-Id": sent}).headers["X-Request-Id"]
     assert (told == sent) is kept
     assert kept or re.fullmatch(r"req-[0-9a-f]{20}", told)
+
+
+class Nosy(FakeView):
+    """While one request is answered, another asks what is being answered."""
+
+    client: Any = None
+    seen: Any = None
+
+    def snapshot(self) -> State:
+        asked = threading.Thread(target=self._ask)
+        asked.start()
+        asked.join()
+        return self.state
+
+    def _ask(self) -> None:
+        self.seen = self.client.get("/_inspect/requests", headers=AUTH).json
+
+
+def test_requests_that_are_being_answered_are_shown() -> None:
+    """The oldest first, without tokens, and no longer when they are answered."""
+    view = Nosy()
+    app = make_app(view, TOKEN)
+    view.client = app.test_client()
+    app.test_client().get(f"/arvados/v1/dispatch/instances?x=1&api_token={TOKEN}", headers={"X-Request-Id": "req-1"})
+    first, second = view.seen
+    assert first.pop("elapsed_s") >= second["elapsed_s"] >= 0
+    assert first == {
+        "RequestID": "req-1", "remoteAddr": "127.0.0.1", "reqMethod": "GET", "reqPath": "/arvados/v1/dispatch/instances",
+        "reqQuery": "x=1&api_token=***",
+    }  # fmt: skip
+    assert second["reqPath"] == "/_inspect/requests"
+    view._ask()
+    assert [one["reqPath"] for one in view.seen] == ["/_inspect/requests"]
+
+
+def test_what_fails_or_is_refused_is_not_shown_for_ever() -> None:
+    """An inner error, an unknown address and a stranger leave nothing behind."""
+    client = make_app(Broken(), TOKEN).test_client()
+    client.get("/arvados/v1/dispatch/instances", headers=AUTH)
+    client.get("/nonesuch", headers=AUTH)
+    client.get("/metrics")
+    assert [one["reqPath"] for one in client.get("/_inspect/requests", headers=AUTH).json] == ["/_inspect/requests"]
 
 
 class Broken(FakeView):

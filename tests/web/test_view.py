@@ -64,6 +64,13 @@ def test_the_pages_work_on_the_runtimes_view() -> None:
     assert [event.name for event in dispatcher.posted if isinstance(event, IdleBehaviorSet)] == ["name-1"]
 
 
+def test_wall_times_become_times_of_our_clock() -> None:
+    """There and back: the end of a hold is told in wall time and decided by ours."""
+    view = Dispatcher(SEEN).view()
+    assert (view.monotonic(), view.monotonic(1_800_000_060.0)) == (100.0, 160.0)
+    assert view.utc(view.monotonic(1_800_000_060.0)) == "2027-01-15T08:01:00.000000000Z"
+
+
 NOT_READY = [
     (SEEN, {}, "starting: no loop runs yet"),
     (SEEN, {"prober": 61.0, "scheduler": 0.0}, "no sign of life from prober (61 s)"),
