@@ -54,7 +54,8 @@ class InstanceType:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
     """What to create. ``name`` is unique and chosen by the core; ``init_script`` starts with ``#!/bin/sh`` and ``public_key``
-    is an OpenSSH ``authorized_keys`` line, or None when the image already trusts the dispatcher's key."""
+    is an OpenSSH ``authorized_keys`` line, or None when the image already trusts the dispatcher's key. ``created_at`` (RFC 3339
+    UTC) is for tags that a site or another dispatcher reads; empty when nobody knows the time."""
 
     name: str
     instance_type: InstanceType
@@ -62,6 +63,7 @@ class CreateRequest:
     tags: Mapping[str, str]
     init_script: str
     public_key: str | None
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,19 @@ class Presence(enum.StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """A public host key: ``type`` as in ``ssh-ed25519`` and ``base64`` as in an authorized_keys line."""
+
+    type: str
+    base64: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """An instance as a list shows it. ``address`` is ``host``, ``host:port`` or ``[v6]:port``; None while there is none yet.
-    ``name`` is the name of the CreateRequest; ``created_at`` is RFC 3339 UTC for display only."""
+    ``name`` is the name of the CreateRequest; ``created_at`` is RFC 3339 UTC for display only. ``host_keys`` are those that the
+    cloud vouches for, when a list tells them (a driver that has to ask for them offers the capability instead)."""
 
     id: str
     name: str
@@ -94,6 +105,7 @@ class Instance:
     created_at: str | None = None
     state: Presence = Presence.PRESENT
     failure: CloudError | None = None
+    host_keys: tuple[HostKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +124,6 @@ class Listing:
     instances: tuple[Instance, ...]
     leftovers: tuple[Leftover, ...] = ()
     complete: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class HostKey:
-    """A public host key: ``type`` as in ``ssh-ed25519`` and ``base64`` as in an authorized_keys line."""
-
-    type: str
-    base64: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +148,7 @@ class Capabilities:
                               itself failed
     ``host_keys``             ``host_keys(instance_id)`` returns the host keys that the cloud vouches for
     ``delete_leftover``       ``delete_leftover(leftover, call)`` removes one of ``Listing.leftovers``
+    ``leftover_age_s``        how old a leftover has to be at least before it is removed
     ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against
     ``host_local``            instances share this host: their runner must not fence on host-wide paths
     """
@@ -153,6 +158,7 @@ class Capabilities:
     poll_create: bool = False
     host_keys: bool = False
     delete_leftover: bool = False
+    leftover_age_s: float = 0.0
     quota_groups: bool = False
     host_local: bool = False
     limits: RateLimits = field(default_factory=RateLimits)
@@ -229,10 +235,12 @@ class Call:
     """Carries the deadline in, and lets the driver report out what the very answer said.
 
     ``timeout_s`` bounds the whole call. A driver may set ``calls_remaining`` (of this kind), ``retry_after_s``,
-    ``limit`` and ``usage`` (of the quota that was touched); the core paces itself by them.
+    ``limit`` and ``usage`` (of the quota that was touched); the core paces itself by them. ``leftovers`` is False when nobody
+    asks a list for them: a driver for which they cost more requests saves these.
     """
 
     timeout_s: float
+    leftovers: bool = True
     calls_remaining: int | None = None
     retry_after_s: float | None = None
     limit: float | None = None

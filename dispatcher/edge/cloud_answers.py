@@ -102,6 +102,9 @@ def _mended(instance: Instance, warn: Warn) -> Instance:
         changes["user"] = "root"
     if not isinstance(instance.provider_type, str):
         changes["provider_type"] = str(instance.provider_type)
+    if not _are_host_keys(instance.host_keys):
+        warn(f"list: the host keys of {instance.id} must be a tuple of HostKey; they are ignored")
+        changes["host_keys"] = ()
     return replace(instance, **changes) if changes else instance
 
 
@@ -118,10 +121,18 @@ def is_address(address: object) -> bool:
     return isinstance(address, str) and _ADDRESS.fullmatch(address) is not None
 
 
+def _are_host_keys(keys: object) -> bool:
+    return isinstance(keys, tuple) and all(_is_host_key(key) for key in keys)
+
+
+def _is_host_key(key: object) -> bool:
+    return isinstance(key, HostKey) and _is_text(key.type) and _is_text(key.base64)
+
+
 def checked_host_keys(answer: object) -> tuple[HostKey, ...]:
     keys = _as_tuple(answer, "the answer of host_keys")
     for key in keys:
-        if not isinstance(key, HostKey) or not _is_text(key.type) or not _is_text(key.base64):
+        if not _is_host_key(key):
             raise BadAnswer(f"host_keys must return HostKey values, not {_kind(key)}")
     return keys
 
@@ -169,7 +180,7 @@ def _is_good(name: str, value: object, warn: Warn) -> bool:
     """Whether a declared value is of the right kind; if not, the default holds."""
     if name == "limits":
         good = isinstance(value, RateLimits)
-    elif name == "list_lag_s":
+    elif name in ("list_lag_s", "leftover_age_s"):
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
     else:
         good = isinstance(value, bool)

@@ -243,6 +243,7 @@ class Perform:
             tags=own_tags(instance, settings),
             init_script=init_script(action.secret, settings.instance_init_command),
             public_key=self._ports.public_key if settings.deploy_public_key else None,
+            created_at=self._ports.clock.utc(),
         )
         try:
             created = self._ports.cloud.create(request, self._call(state))

@@ -210,7 +210,7 @@ def _refresh(instance: Instance, listed: ListedInstance, began_s: float) -> Inst
     return replace(
         instance, id=listed.id, address=listed.address, user=listed.user, provider_type=listed.provider_type,
         created_at=listed.created_at, listed_s=began_s, ever_listed=True, misses=(),
-        deleting=listed.state is Presence.DELETING,
+        deleting=listed.state is Presence.DELETING, host_keys=instance.host_keys or listed.host_keys,
         probe_due=instance.probe_due or listed.address != instance.address,
         tags=dict(listed.tags) if fresh_tags else instance.tags,
     )  # fmt: skip

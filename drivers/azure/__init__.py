@@ -1,0 +1,12 @@
+"""The Azure driver: one request makes a machine with all that belongs to it, one removes it.
+
+* ``parameters.py`` and ``reading.py`` read the settings, ``names.py`` says what is ours;
+* ``request.py``, ``images.py`` and ``boot.py`` make the body of a request, ``keys.py`` the keys in it;
+* ``answers.py`` and ``leftovers.py`` read lists, ``headers.py`` and ``errors.py`` what an answer means;
+* ``credentials.py`` and ``arm.py`` speak with Azure through its SDK, which nothing else here imports;
+* ``driver.py`` is the contract.
+"""
+
+from drivers.azure.opening import open
+
+__all__ = ["open"]

@@ -1,0 +1,30 @@
+"""Opens the driver: the settings are read before the SDK is loaded, which takes a second and is needed by nobody else."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from dispatcher.driver import DriverSettings, Misconfigured
+from drivers.azure.driver import AzureDriver
+from drivers.azure.parameters import parse
+
+
+def open(settings: DriverSettings) -> AzureDriver:
+    """Parameters: see ``docs/azure.md``. Makes no call. Raises Misconfigured."""
+    parameters = parse(settings.parameters)
+    try:
+        from drivers.azure.arm import Arm
+        from drivers.azure.credentials import open_credential
+        from drivers.azure.keys import new_host_key, nobodys_public_key
+    except ImportError as error:
+        text = f"the Azure SDK cannot be loaded ({error}): install it with pip install 'cloud-dispatcher[azure]'"
+        raise Misconfigured("", text) from error
+    for name in ("azure", "msal"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they would log each request
+    try:
+        credential = open_credential(parameters)
+    except ValueError as error:
+        raise Misconfigured("AuthMethod", f"{parameters.login.method}: {error}") from error
+    arm = Arm(parameters, credential, stopwatch=time.monotonic)
+    return AzureDriver(settings, parameters, arm, host_key=new_host_key, nobodys_key=nobodys_public_key)
