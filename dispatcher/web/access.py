@@ -1,6 +1,6 @@
-"""The log of requests, as records with fields, and gunicorn's own log, both without tokens.
+"""gunicorn's own log, without tokens and without a format of its own.
 
-Nothing is formatted here: records go to the root logger, whose handlers write them in the format of the service.
+Records go to the root logger, whose handlers write them in the format of the service.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from urllib.parse import unquote_plus
 from gunicorn.glogging import Logger
 
 PARAMETER = re.compile(r"([^\s?&=\"'/]+)=([^&\s\"']*)")
-QUIET_PATHS = ("/_health/ping", "/metrics", "/metrics.json")  # asked for every few seconds by machines
 
 
 def blanked(text: str) -> str:
@@ -54,22 +53,4 @@ class AccessLog(Logger):  # type: ignore[misc]
             super().exception(msg, *args, **kwargs)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        path, status = environ.get("PATH_INFO", ""), str(resp.status).split(" ")[0]
-        quiet = path in QUIET_PATHS and status == "200"
-        fields = {
-            "RequestID": header(resp, "X-Request-Id"),
-            "remoteAddr": environ.get("REMOTE_ADDR", ""),
-            "reqForwardedFor": environ.get("HTTP_X_FORWARDED_FOR", ""),
-            "reqMethod": environ.get("REQUEST_METHOD", ""),
-            "reqHost": environ.get("HTTP_HOST", ""),
-            "reqPath": path,
-            "reqQuery": blanked(environ.get("QUERY_STRING", "")),
-            "respStatusCode": int(status) if status.isdigit() else 0,
-            "respBytes": getattr(resp, "sent", 0),
-            "timeTotal": round(request_time.total_seconds(), 6),
-        }
-        self.access_log.log(logging.DEBUG if quiet else logging.INFO, "response", extra=fields)
-
-
-def header(resp: Any, wanted: str) -> str:
-    return next((str(value) for name, value in resp.headers if name.lower() == wanted.lower()), "")
+        """Requests are logged by ``request_log``, which sees also how they begin."""

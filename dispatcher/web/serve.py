@@ -26,6 +26,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from dispatcher.web.access import AccessLog
 from dispatcher.web.notify import service_manager
+from dispatcher.web.request_log import RequestLog
 from dispatcher.web.requests import CONNECTIONS, THREADS
 from dispatcher.web.supervisor import Daemon, Supervisor
 
@@ -100,7 +101,7 @@ class Application(BaseApplication):  # type: ignore[misc]
         """Runs in the worker."""
         daemon = self.build()
         self.supervisor = Supervisor(daemon, self.manager, stop_s=self.serving.stop_s)
-        return daemon.app
+        return RequestLog(daemon.app)
 
     def opened(self, arbiter: Any) -> None:
         for listener in arbiter.LISTENERS:
