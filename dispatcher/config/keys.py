@@ -246,6 +246,10 @@ OWN_KEYS: tuple[Key, ...] = (
         "AuditLog", AUDIT_FILE, "logs.audit_file", '""',
         "A file for what operators do, one JSON line for each act; empty: the ordinary log only, where it always stands.",
     ),
+    _own(
+        "StatusInterval", DURATION, "settings.status_interval_s", "0",
+        "How often the log tells in one line how everything stands; 0: never.", reload=True,
+    ),
     _own("StateFolder", PATH, "state.folder", "/var/lib/cloud-dispatcher", "Where hints are kept over a restart."),
     _own(
         "LockFile", LOCK_FILE, "state.lock_file", '""',

@@ -133,6 +133,7 @@ class StartOutcome(enum.StrEnum):
 class StartReport:
     outcome: StartOutcome
     error: str = ""
+    said: Said | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,7 @@ class KillReport:
     gone: bool
     error: str = ""
     answered: bool = True
+    said: Said | None = None
 
 
 # ----------------------------------------------------------------------------------------------------------------- events
@@ -319,6 +321,7 @@ class StartEnded(Event):
     uuid: str
     outcome: StartOutcome
     error: str = ""
+    said: Said | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +333,7 @@ class KillEnded(Event):
     gone: bool
     error: str = ""
     answered: bool = True
+    said: Said | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,5 +73,8 @@ class Settings:
     timeout_ssh_command_s: float = 30.0
     timeout_ssh_start_s: float = 60.0
 
+    # The log
+    status_interval_s: float = 0.0  # ours; 0 = no status line
+
     # Commands
     boot_probe_command: str = "systemctl is-system-running"

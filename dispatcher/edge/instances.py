@@ -92,15 +92,19 @@ class SSHInstances:
         except RemoteError as error:
             return self._start_failed(target, error)
         if answer.status != 0:
-            return StartReport(outcome=StartOutcome.REFUSED, error=_complaint("start", answer))
+            said = _said(self._runner.start_command(target.user, uuid), answer)
+            return StartReport(outcome=StartOutcome.REFUSED, error=_complaint("start", answer), said=said)
         return StartReport(outcome=StartOutcome.STARTED)
 
     def kill(self, target: Target, uuid: str, signal: int) -> KillReport:
+        command = self._runner.kill_command(target.user, uuid, signal)
         try:
-            answer = self._run(target, self._runner.kill_command(target.user, uuid, signal), urgent=True)
+            answer = self._run(target, command, urgent=True)
         except RemoteError as error:
-            return KillReport(gone=False, error=error.text, answered=False)
-        return KillReport(gone=answer.status == 0, error="" if answer.status == 0 else _complaint("kill", answer))
+            return KillReport(gone=False, error=error.text, answered=False, said=error.said)
+        if answer.status != 0:
+            return KillReport(gone=False, error=_complaint("kill", answer), said=_said(command, answer))
+        return KillReport(gone=True)
 
     def output(self, target: Target, uuid: str) -> str:
         command = last_words.output_command(target.user, uuid)
@@ -231,9 +235,9 @@ class SSHInstances:
 
     def _start_failed(self, target: Target, error: RemoteError) -> StartReport:
         if not error.sent:
-            return StartReport(outcome=StartOutcome.NOT_SENT, error=error.text)
+            return StartReport(outcome=StartOutcome.NOT_SENT, error=error.text, said=error.said)
         self._executor.disconnect(target.name)
-        return StartReport(outcome=StartOutcome.UNKNOWN, error=error.text)
+        return StartReport(outcome=StartOutcome.UNKNOWN, error=error.text, said=error.said)
 
 
 def connect_instances(
@@ -255,11 +259,13 @@ def _failed(error: RemoteError, *, reached: bool | None = None) -> ProbeReport:
 
 def _succeeded(doing: str, command: str, answer: Output) -> Output:
     if answer.status != 0:
-        said = Said(
-            command=command, status=answer.status, stdout=printable(answer.stdout), stderr=printable(answer.stderr)
-        )
-        raise RemoteError(ProbeProblem.COMMAND, _complaint(doing, answer), reached=True, sent=True, said=said)
+        complaint = _complaint(doing, answer)
+        raise RemoteError(ProbeProblem.COMMAND, complaint, reached=True, sent=True, said=_said(command, answer))
     return answer
+
+
+def _said(command: str, answer: Output) -> Said:
+    return Said(command=command, status=answer.status, stdout=printable(answer.stdout), stderr=printable(answer.stderr))
 
 
 def _complaint(doing: str, answer: Output) -> str:

@@ -41,6 +41,7 @@ from dispatcher.runtime.perform import Perform, Ports, failure_of
 from dispatcher.runtime.pools import WITH_EFFECT, Lanes
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.scrub import Scrub
+from dispatcher.runtime.status import StatusLine
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
 from dispatcher.runtime.times import rfc3339
@@ -249,7 +250,8 @@ class Daemon:
         spare_garbage_collection()
         for loop in self._loops:
             self._thread(loop.spec.name, partial(loop.run, self._stop))
-        self._thread("story", lambda: self._teller.run(self._let_go))
+        status = StatusLine(self.store.snapshot, self.clock.monotonic)
+        self._thread("story", lambda: self._teller.run(self._let_go, status.due))
         self._thread("metrics", lambda: self.metrics.recorder.run(self._let_go))
         self._thread("overruns", self._watch_overruns)
         self._thread("leader", self._leader.run)

@@ -6,14 +6,15 @@ Pure, and cheap beside the change itself: only the entities that a message names
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from dispatcher.core import ending
 from dispatcher.core import messages as m
-from dispatcher.core.model import CloudView, Holdoff, Instance, Leadership, QueueView, State
+from dispatcher.core.model import CloudView, Holdoff, HoldoffKind, Instance, Leadership, QueueView, State
 from dispatcher.runtime.tell_containers import container_news
-from dispatcher.runtime.tell_instances import instance_news
-from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Told
+from dispatcher.runtime.tell_instances import fields_said, instance_news
+from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Moment, Told
 
 Message = m.Event | m.Action
 LAST_LINES, LAST_CHARACTERS = 3, 600
@@ -32,9 +33,17 @@ def narrate(before: State, after: State, message: Message, now_s: float) -> list
         for name in names:
             known, left = before.instances.get(name), after.instances.get(name)
             if known is not left:
-                told.extend(instance_news(known, left, now_s, preemptible=_preemptible(before, known)))
+                news = instance_news(known, left, now_s, preemptible=_preemptible(before, known))
+                told.extend(_with_command(one, message) for one in news)
     told.extend(_surroundings(before, after, now_s))
     return told
+
+
+def _with_command(told: Told, message: Message) -> Told:
+    """What a failed probe's command said belongs to the sentence about its failure."""
+    if not isinstance(message, m.Probed) or message.report.said is None or "error" not in told.fields:
+        return told
+    return replace(told, fields={**told.fields, **fields_said(message.report.said)})
 
 
 def containers_of(before: State, message: Any, names: Iterable[str]) -> Iterable[str]:
@@ -90,10 +99,26 @@ def _holdoff(before: Holdoff | None, held: Holdoff, now_s: float) -> Iterator[To
     what = "everything" if held.key == "*" else held.key
     if held.until_s > now_s:
         text = f"no {held.call} for {what} for {held.until_s - now_s:.0f} s: {held.kind} ({held.strikes} in a row): {held.reason}"
-        fields = {"CallType": held.call, "Key": held.key, "Duration": round(held.until_s - now_s, 3), "error": held.reason}
-        yield Told(text=text, kind=Kind.CLOUD, level=WARNING, fields=fields)
+        yield Told(text=text, kind=Kind.CLOUD, level=WARNING, fields=_holdoff_fields(held, now_s))
     elif before is not None and before.until_s > now_s:
         yield Told(text=f"{held.call} for {what} may be tried again: {held.kind} may have eased", kind=Kind.CLOUD)
+
+
+def _holdoff_fields(held: Holdoff, now_s: float) -> dict[str, object]:
+    ttl_s, until = round(held.until_s - now_s, 3), Moment(held.until_s)
+    fields: dict[str, object] = {"CallType": held.call, "Key": held.key, "Duration": ttl_s, "ResumeAt": until}
+    fields["error"] = held.reason
+    if held.kind is HoldoffKind.QUOTA:
+        fields |= {"atQuotaUntil": until}
+    if held.kind is HoldoffKind.CAPACITY:
+        fields |= {
+            "capKey": "" if held.key == "*" else held.key.partition(":")[2],
+            "capacityErrorTTL": ttl_s,
+            "atCapacityUntil": until,
+            "isInstanceTypeSpecific": held.key.startswith("type:"),
+            "isInstanceQuotaGroupSpecific": held.key.startswith("group:"),
+        }
+    return fields
 
 
 def _cloud(before: CloudView, after: CloudView, state: State) -> Iterator[Told]:
@@ -138,7 +163,7 @@ def _leadership(before: Leadership, after: Leadership) -> Iterator[Told]:
     elif before.leading and not after.leading:
         yield Told(text=f"leading no more, nothing is acted on: {holder}", kind=Kind.LEADER, level=WARNING)
     elif after.holder != before.holder and not after.leading:
-        yield Told(text=f"waiting to lead: {holder}", kind=Kind.LEADER, fields={"Holder": after.holder})
+        yield Told(text=f"waiting to lead: {holder}", kind=Kind.LEADER, fields={"Holder": after.holder, "DBClient": after.holder})
 
 
 # -------------------------------------------------------------------------------- what only the message itself knows to tell
@@ -171,11 +196,15 @@ def _start_ended(event: m.StartEnded) -> Iterator[Told]:
     if event.outcome is m.StartOutcome.NOT_SENT:
         text = f"was not started on {event.name}, nothing was sent: {event.error}"
         yield _on_container(event.uuid, text, level=WARNING, error=event.error)
+    elif event.error:
+        text = f"start on {event.name}: {event.outcome}: {event.error}"
+        yield _on_container(event.uuid, text, level=WARNING, error=event.error, **fields_said(event.said))
 
 
 def _kill_ended(event: m.KillEnded) -> Iterator[Told]:
     if event.error:
-        yield _on_container(event.uuid, f"kill on {event.name} failed: {event.error}", level=WARNING, error=event.error)
+        fields = {"InstanceName": event.name, "error": event.error, **fields_said(event.said)}
+        yield _on_container(event.uuid, f"kill on {event.name} failed: {event.error}", level=WARNING, **fields)
 
 
 def _tags_failed(event: m.TagsFailed) -> Iterator[Told]:

@@ -336,15 +336,16 @@ class Perform:
         wanted = container.requirements if container is not None else None
         vcpus = wanted.vcpus if wanted is not None else None
         report = self._ports.instances.start(self._target(instance), action.uuid, offer, vcpus=vcpus)
-        error = self._ports.scrub(report.error, instance.secret)
-        return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=report.outcome, error=error)]
+        outcome, error = report.outcome, self._ports.scrub(report.error, instance.secret)
+        return [m.StartEnded(name=action.instance, uuid=action.uuid, outcome=outcome, error=error, said=report.said)]
 
     def _kill(self, action: m.KillProcess, state: State) -> list[m.Event]:
         target = self._target(_held(state, action.name))
         report = self._ports.instances.kill(target, action.uuid, action.signal)
-        return [
-            m.KillEnded(name=action.name, uuid=action.uuid, gone=report.gone, error=report.error, answered=report.answered)
-        ]
+        ended = m.KillEnded(
+            name=action.name, uuid=action.uuid, gone=report.gone, error=report.error, answered=report.answered, said=report.said
+        )
+        return [ended]
 
     def _fetch_output(self, action: m.FetchOutput, state: State) -> list[m.Event]:
         """Nobody waits for it any more when it had to wait long itself."""

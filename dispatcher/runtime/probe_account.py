@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import DestroyCause, Instance, State
-from dispatcher.runtime.tell_instances import fields_of
+from dispatcher.runtime.tell_instances import fields_of, fields_said
 from dispatcher.runtime.told import INFO, WARNING, Kind, Told
 
 LINES_PER_S, BURST = 10.0, 9.0  # no second sees more than both together, and one more at the very end
@@ -199,17 +199,9 @@ def _on(instance: Instance, text: str, level: int, **more: object) -> Told:
     return Told(text=text, kind=Kind.INSTANCE, level=level, instance=instance.name, fields=fields)
 
 
-def _said(report: m.ProbeReport | None) -> dict[str, object]:
-    said = report.said if report is not None else None
-    if said is None:
-        return {}
-    status = {} if said.status is None else {"ExitStatus": said.status}
-    return {"Command": said.command, **status, "stdout": said.stdout, "stderr": said.stderr}
-
-
 def failing(streak: Streak, account: Account, *, first: bool, count: int) -> Told:
     text = "fails its probe" if first else f"still fails its probe, {count} more failed since"
-    fields = {**_said(account.report), "error": account.error, "Failed": count}
+    fields = {**fields_said(account.report.said), "error": account.error, "Failed": count}
     return _on(streak.instance, f"{text}: {account.error}", WARNING, **fields)
 
 
@@ -223,7 +215,7 @@ def boot_failure(instance: Instance, report: m.ProbeReport | None, at_s: float) 
     """With the last words of its last boot probe."""
     took_s = at_s - instance.phase_since_s
     error = error_of(report) if report is not None else instance.probe_error or "it never had an address"
-    fields = {"Duration": round(took_s, 3), **_said(report), "error": error}
+    fields = {"Duration": round(took_s, 3), **fields_said(report.said if report is not None else None), "error": error}
     return _on(instance, f"did not boot within {took_s:.0f} s; its last boot probe: {error}", WARNING, **fields)
 
 

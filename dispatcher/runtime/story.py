@@ -11,7 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
@@ -20,7 +20,7 @@ from dispatcher.runtime.narrate import Message, narrate
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.probe_account import ProbeAccount, failed_after_boot
 from dispatcher.runtime.times import utc_at
-from dispatcher.runtime.told import WARNING, Kind, Told
+from dispatcher.runtime.told import WARNING, Kind, Moment, Told
 
 log = logging.getLogger("dispatcher")
 
@@ -144,10 +144,11 @@ class Teller:
             except queue.Empty:
                 return count + self._confess() + self._record(self._account.lines(self._clock.monotonic()), None)
 
-    def run(self, stop: threading.Event) -> None:
-        """The body of its thread: it ends when asked, after everything was told."""
+    def run(self, stop: threading.Event, more: Callable[[], Sequence[Told]] = list) -> None:
+        """The body of its thread: it ends when asked, after everything was told. ``more``: what nobody's change tells."""
         while not stop.is_set():
             self.tell()
+            self._record(more(), None)
             stop.wait(LOOK_S)
         self.close()
 
@@ -167,6 +168,11 @@ class Teller:
             self._audit(act)
         return self._record(told, change.at_s)
 
+    def _dated(self, told: Told) -> Told:
+        """With its moments as people and tools read them."""
+        moments = {name: utc_at(self._clock, of.at_s) for name, of in told.fields.items() if isinstance(of, Moment)}
+        return replace(told, fields={**told.fields, **moments}) if moments else told
+
     def _confess(self) -> int:
         dropped, self._dropped = self._dropped, 0
         failures, self._failures_dropped = self._failures_dropped, 0
@@ -178,7 +184,7 @@ class Teller:
     def _record(self, told: Sequence[Told], at_s: float | None) -> int:
         for one in told:
             self._story.record(one, at_s)
-            self._tell(one)
+            self._tell(self._dated(one))
         return len(told)
 
 

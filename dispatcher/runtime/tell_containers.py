@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dispatcher.core.model import Container, ContainerState, Fit
 from dispatcher.runtime.told import DEBUG, INFO, WARNING, Kind, Told
@@ -11,8 +12,10 @@ from dispatcher.runtime.told import DEBUG, INFO, WARNING, Kind, Told
 def container_news(before: Container | None, after: Container | None) -> Iterator[Told]:
     """Nothing for a change that concerns nobody (stamps, a read on its way)."""
     if before is None and after is not None:
-        yield _told(after, f"found in the queue: {after.state}, priority {after.priority}", State=after.state.value)
-        if after.fit is not None:
+        level = DEBUG if after.fit is None else INFO  # what can run it is told when it is known, and what it is, again
+        text = f"found in the queue: {after.state}, priority {after.priority}"
+        yield _told(after, text, level=level, State=after.state.value, **_types(after))
+        if after.fit is not None and not after.fit.types:
             yield _fit(after, after.fit)
     elif before is not None and after is None:
         yield _told(before, f"dropped: nothing more is to be done for it ({before.state})", State=before.state.value)
@@ -29,7 +32,7 @@ def _record_news(before: Container, after: Container) -> Iterator[Told]:
         gone = after.priority == 0 and not after.state.final
         yield _told(after, text + (": nobody wants it any more" if gone else ""), level=INFO if gone else DEBUG)
     if after.fit is not None and after.fit != before.fit:
-        yield _fit(after, after.fit)
+        yield _fit(after, after.fit, level=INFO if before.fit is None else DEBUG)
     if after.kill_requested and not before.kill_requested:
         yield _told(after, f"an operator asked to kill it: {after.kill_requested}", level=WARNING)
 
@@ -47,9 +50,14 @@ def _place_news(before: Container, after: Container) -> Iterator[Told]:
         yield _told(after, text, level=WARNING, where=after.avoid, error=after.last_error, LockCount=after.lock_count)
 
 
-def _fit(container: Container, fit: Fit) -> Told:
+def _types(container: Container) -> dict[str, Any]:
+    return {"InstanceTypes": ", ".join(container.fit.types)} if container.fit is not None else {}
+
+
+def _fit(container: Container, fit: Fit, *, level: int = DEBUG) -> Told:
     if fit.types:
-        return _told(container, f"can run on {', '.join(fit.types)}", level=DEBUG, InstanceTypes=list(fit.types))
+        text = f"can run on {', '.join(fit.types)}: {container.state}, priority {container.priority}"
+        return _told(container, text, level=level, State=container.state.value, **_types(container))
     return _told(container, f"fits no instance type: {fit.problem}", level=WARNING, error=fit.problem)
 
 

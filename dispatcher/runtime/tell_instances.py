@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dispatcher.core import ending
-from dispatcher.core.model import Destroy, IdleBehavior, Instance, Kill, Phase, Process, ProcessPhase
-from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Told
+from dispatcher.core.messages import Said
+from dispatcher.core.model import NEVER, Destroy, DestroyCause, IdleBehavior, Instance, Kill, Phase, Process, ProcessPhase
+from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Moment, Told
 
 SIGNALS = {15: "TERM", 9: "KILL"}
 
@@ -33,7 +35,7 @@ def instance_news(
 
 def _appeared(instance: Instance) -> Told:
     if instance.phase is Phase.CREATING:
-        return _told(instance, f"is asked for: instance type {instance.type}")
+        return _told(instance, f"is asked for: instance type {instance.type}", IdleBehavior=instance.idle_behavior.value)
     chosen = f"{instance.idle_behavior}{_note(instance)}"
     text = f"was found in the cloud: {instance.phase}, instance type {instance.type or 'unknown'}, {chosen}"
     return _told(instance, text, IdleBehavior=instance.idle_behavior.value)
@@ -54,12 +56,15 @@ def _gone(instance: Instance, now_s: float, preemptible: bool) -> Told:
 def _existence_news(before: Instance, after: Instance, now_s: float) -> Iterator[Told]:
     if after.id is not None and before.id is None:
         took_s = now_s - after.appeared_s
-        yield _told(after, f"was accepted by the cloud as {after.id} after {took_s:.1f} s", Duration=round(took_s, 3))
+        text = f"was accepted by the cloud as {after.id} after {took_s:.1f} s"
+        yield _told(after, text, Duration=round(took_s, 3), IdleBehavior=after.idle_behavior.value)
     if after.address is not None and after.address != before.address:
         yield _told(after, f"has the address {after.address}", level=DEBUG)
     if after.phase is Phase.READY and before.phase is not Phase.READY:
         took_s = now_s - after.appeared_s
-        yield _told(after, f"is ready {took_s:.1f} s after it appeared", Duration=round(took_s, 3))
+        text = f"is ready {took_s:.1f} s after it appeared"
+        fields: dict[str, Any] = {"RunningContainers": len(after.processes), "ProbeStart": Moment(after.answered_s)}
+        yield _told(after, text, Duration=round(took_s, 3), **fields)
         if after.warning:
             text = f"counts as booted although not all is well there: {after.warning}"
             yield _told(after, text, level=WARNING, error=after.warning)
@@ -70,17 +75,33 @@ def _existence_news(before: Instance, after: Instance, now_s: float) -> Iterator
     if len(after.misses) > len(before.misses):
         yield _told(after, f"is missing from a complete list ({len(after.misses)} in a row)")
     if after.destroy is not None and after.destroy != before.destroy:
-        yield from _destroy_news(before.destroy, after, after.destroy)
+        yield from _destroy_news(before, after, after.destroy, now_s)
 
 
-def _destroy_news(before: Destroy | None, after: Instance, destroy: Destroy) -> Iterator[Told]:
+def _destroy_news(instance: Instance, after: Instance, destroy: Destroy, now_s: float) -> Iterator[Told]:
+    before = instance.destroy
     if before is None:
         level = WARNING if destroy.cause.guarded else INFO
-        yield _told(after, f"is destroyed ({destroy.cause}): {destroy.reason}", level=level, Cause=destroy.cause.value)
+        fields = _destroy_fields(instance, destroy, now_s)
+        yield _told(after, f"is destroyed ({destroy.cause}): {destroy.reason}", level=level, **fields)
     elif destroy.attempts > before.attempts:
         yield _told(after, f"is still there and destroyed again (attempt {destroy.attempts})")
     if destroy.error and (before is None or destroy.error != before.error):
         yield _told(after, f"could not be destroyed: {destroy.error}", level=WARNING, error=destroy.error)
+
+
+def _destroy_fields(instance: Instance, destroy: Destroy, now_s: float) -> dict[str, Any]:
+    """``State`` is the one that it had until now."""
+    known: dict[str, Any] = {
+        "Cause": destroy.cause.value,
+        "Reason": destroy.reason,
+        "State": instance.phase.value,
+        "IdleBehavior": instance.idle_behavior.value,
+        "IdleDuration": round(now_s - instance.busy_s, 3) if instance.busy_s > NEVER and not instance.processes else 0.0,
+    }
+    if destroy.cause is DestroyCause.UNRESPONSIVE:
+        known |= {"Duration": round(now_s - instance.answered_s, 3), "Since": Moment(instance.answered_s)}
+    return known
 
 
 # -------------------------------------------------------------------------------------------------------------- condition
@@ -168,6 +189,14 @@ def _told(instance: Instance, text: str, *, level: int = INFO, **fields: object)
         text=f"instance {instance.name} {text}", kind=Kind.INSTANCE, level=level, instance=instance.name,
         fields={**fields_of(instance), **fields},
     )  # fmt: skip
+
+
+def fields_said(said: Said | None) -> dict[str, Any]:
+    """What a remote command said, named as upstream names it."""
+    if said is None:
+        return {}
+    status = {} if said.status is None else {"ExitStatus": said.status}
+    return {"Command": said.command, **status, "stdout": said.stdout, "stderr": said.stderr}
 
 
 def fields_of(instance: Instance) -> dict[str, object]:

@@ -22,6 +22,13 @@ class Kind(enum.StrEnum):
     SETTINGS = "settings"
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A monotonic time among the fields of a sentence: whoever has a clock shows it as UTC."""
+
+    at_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """``container`` is a uuid, ``instance`` our name of one. ``fields`` go into the log, named as upstream names them."""

@@ -143,7 +143,8 @@ def test_a_kill(server: SSHD, instances: SSHInstances, alive: bool, report: Kill
     """Only the runner's own success says that nothing is there."""
     if alive:
         (server.folder / f"alive-{UUID}").touch()
-    expected = report or KillReport(gone=False, error="kill: exit status 1: still there")
+    said = Said(command=f"crunch-run --kill 15 {UUID}", status=1, stderr="still there")
+    expected = report or KillReport(gone=False, error="kill: exit status 1: still there", said=said)
     assert instances.kill(server.target(), UUID, 15) == expected
 
 

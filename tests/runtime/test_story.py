@@ -37,7 +37,7 @@ from dispatcher.driver import Scope
 from dispatcher.runtime import story as story_module
 from dispatcher.runtime.narrate import Message, narrate
 from dispatcher.runtime.story import Story, Teller
-from dispatcher.runtime.told import ERROR, INFO, WARNING, Kind, Told
+from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Told
 
 
 @dataclass
@@ -210,7 +210,7 @@ def texts(before: State, after: State, message: Message) -> list[tuple[int, str]
 GONE, DELETING = "it disappeared from the cloud", "the cloud was deleting it, and not for us; it last answered 10 s ago"
 
 CONTAINERS: list[tuple[Container | None, Container | None, list[tuple[int, str]]]] = [
-    (None, C, [(INFO, f"container {U} found in the queue: Queued, priority 500")]),
+    (None, C, [(DEBUG, f"container {U} found in the queue: Queued, priority 500")]),
     (C, None, [(INFO, f"container {U} dropped: nothing more is to be done for it (Queued)")]),
     (C, replace(C, observed_s=99.0, reading=True, read_due=True), []),
     (C, replace(C, state=ContainerState.LOCKED), [(INFO, f"container {U} is now Locked (was Queued)")]),

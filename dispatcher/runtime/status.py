@@ -1,0 +1,80 @@
+"""One line about how everything stands, for who reads the log alone: off unless a site asks for it.
+
+Pure but for the clock that says when the next one is due.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from dispatcher.core.model import ContainerState, Instance, Phase, State
+from dispatcher.runtime.told import Kind, Told
+
+HOLDOFFS_NAMED = 3
+
+
+def status(state: State, now_s: float) -> Told:
+    """Containers by state, who of them waits, instances by state, what is held off, and what it costs."""
+    containers = Counter(container.state.value for container in state.containers.all())
+    instances = Counter(_standing(instance) for instance in state.instances.all())
+    waiting = sum(1 for c in state.containers.all() if c.state is ContainerState.QUEUED and c.instance is None and c.priority > 0)
+    held = sorted(f"{h.call} {h.key} ({h.kind.value})" for h in state.holdoffs.values() if h.until_s > now_s)
+    cost = sum(_price(state, instance) for instance in state.instances.all())
+    fields: dict[str, Any] = {
+        "Containers": dict(sorted(containers.items())),
+        "Waiting": waiting,
+        "Instances": dict(sorted(instances.items())),
+        "Holdoffs": held,
+        "PricePerHour": round(cost, 6),
+    }
+    text = "; ".join(
+        [
+            f"containers: {_counted(containers)}, {waiting} waiting for a place",
+            f"instances: {_counted(instances)}",
+            f"held off: {_named(held)}",
+            f"price per hour: {cost:.4g}",
+        ]
+    )
+    return Told(text=f"status: {text}", kind=Kind.SETTINGS, fields=fields)
+
+
+def _standing(instance: Instance) -> str:
+    if instance.phase is not Phase.READY:
+        return instance.phase.value
+    if instance.idle_behavior.value != "run":
+        return instance.idle_behavior.value
+    return "running" if instance.processes else "idle"
+
+
+def _price(state: State, instance: Instance) -> float:
+    offer = state.instance_type(instance.type)
+    return offer.price if offer is not None else 0.0
+
+
+def _counted(found: Counter[str]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in sorted(found.items())) or "none"
+
+
+def _named(held: list[str]) -> str:
+    more = f" and {len(held) - HOLDOFFS_NAMED} more" if len(held) > HOLDOFFS_NAMED else ""
+    return (", ".join(held[:HOLDOFFS_NAMED]) or "nothing") + more
+
+
+class StatusLine:
+    """Says when it is time for the next one. The interval may change at any time; the first comes after a whole one."""
+
+    def __init__(self, snapshot: Callable[[], State], now: Callable[[], float]) -> None:
+        self._snapshot, self._now = snapshot, now
+        self._told_s = now()
+
+    def due(self) -> list[Told]:
+        state, now_s = self._snapshot(), self._now()
+        interval_s = state.settings.status_interval_s
+        if interval_s <= 0:
+            self._told_s = now_s
+        elif now_s >= self._told_s + interval_s and state.leadership.leading:
+            self._told_s = now_s
+            return [status(state, now_s)]
+        return []
