@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 
-from dispatcher.core import pacing
+from dispatcher.core import pacing, window
+from dispatcher.core.looks import Look
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
 from dispatcher.core.model import Container, Instance, Phase, Process, ProcessPhase, State
+from dispatcher.core.transitions import polls
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.queue import growing
 
 POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
 READ_BATCH, READS_AT_ONCE = 100, 2
+READ_PAUSE_S = 2.0
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
 PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
 PROBE_YOUNG_S, YOUNG_S = 1.0, 10.0  # an attempt that comes to nothing does so soon after its start
@@ -36,16 +39,20 @@ def poll_interval_s(state: State, now: float) -> float:
 
 
 def poll_due_s(state: State, now: float) -> float:
-    if state.queue.polled_s < state.leadership.since_s and not state.queue.failures:
-        return now
-    if state.queue.hinted_s > state.queue.poll_ended_s:
-        return now
-    return state.queue.poll_ended_s + poll_interval_s(state, now)
+    """When to look at the top of the queue again; some list requests are kept for what cannot wait."""
+    queue, named = state.queue, state.settings.poll_interval_s is not None
+    first = queue.polled_s < state.leadership.since_s and not queue.failures
+    if first or queue.hinted_s > queue.poll_ended_s:
+        return now if named else max(now, polls.tokens_at(queue, 1.0, now))
+    due_s = queue.poll_ended_s + poll_interval_s(state, now)
+    return due_s if named else max(due_s, polls.tokens_at(queue, 1.0 + window.RESERVE, now))
 
 
 def reads_due(state: State, now: float) -> tuple[list[str], float]:
     """Whose record has to be asked for now, and when the next one is due. Processes without a container come first."""
     wanted = [c for c in state.containers.all() if c.read_due and not c.reading and c.writing is None]
+    if window.in_full_next(state, now):  # a page in full tells most of it
+        wanted = [c for c in wanted if c.requirements is not None or c.observed_s < state.queue.page_s]
     due = [c for c in wanted if c.ask_after_s <= now]
     later_s = min((c.ask_after_s for c in wanted if c.ask_after_s > now), default=math.inf)
     due.sort(key=_urgency)
@@ -73,18 +80,32 @@ def _explains_nothing(process: Process, now: float) -> bool:
 
 
 def plan_queue(state: State, now: float) -> list[Action]:
-    actions: list[Action] = []
-    if poll_due_s(state, now) <= now:
-        actions.append(PollQueue())
-    uuids, _ = reads_due(state, now)
+    look = _look(state, now)
+    actions: list[Action] = [] if look is None else [PollQueue(look=look)]
+    uuids = reads_due(state, now)[0] if reads_open_s(state, now) <= now else []
     in_flight = sum(1 for c in state.containers.all() if c.reading) // READ_BATCH
-    for start in range(0, len(uuids), READ_BATCH)[: max(0, READS_AT_ONCE - in_flight)]:
+    left = min(READS_AT_ONCE - in_flight, int(polls.tokens(state.queue, now)), 1 if state.queue.backlog else READS_AT_ONCE)
+    for start in range(0, len(uuids), READ_BATCH)[: max(0, left)]:
         actions.append(ReadContainers(uuids=tuple(uuids[start : start + READ_BATCH])))
     return [action for action in actions if legal(state, action, now) is None]
 
 
+def _look(state: State, now: float) -> Look | None:
+    if state.queue.polling:
+        return None
+    return window.deeper(state, now) or (window.at_top(state, now) if poll_due_s(state, now) <= now else None)
+
+
+def reads_open_s(state: State, now: float) -> float:
+    """When records may be asked for: with a backlog not more often than each two seconds, so that looks have their share."""
+    pause_s = READ_PAUSE_S if state.queue.backlog else 0.0
+    return max(state.queue.asked_s + pause_s, polls.tokens_at(state.queue, 1.0, now))
+
+
 def queue_due_s(state: State, now: float) -> float:
-    _, later_s = reads_due(state, now)
+    due, later_s = reads_due(state, now)
+    if due:
+        later_s = min(later_s, max(now, reads_open_s(state, now)))
     return min(later_s, poll_due_s(state, now) if not state.queue.polling else math.inf)
 
 

@@ -11,6 +11,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dispatcher.core.looks import PAGE as PAGE
+from dispatcher.core.looks import Cursor as Cursor
+from dispatcher.core.looks import Look as Look
+from dispatcher.core.looks import Place as Place
+from dispatcher.core.looks import Span as Span
+from dispatcher.core.looks import place as place
 from dispatcher.core.model import (
     ContainerRecord,
     DestroyCause,
@@ -51,6 +57,13 @@ class Records:
 
     records: tuple[ContainerRecord, ...]
     rejected: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight(Records):
+    """What a look at the queue brought, and what of the queue it covered."""
+
+    span: Span = field(default_factory=Span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +194,11 @@ class ContainersAbsent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePolled(Event):
-    """A complete poll ended. ``rejected``: uuid → why its record was not understood."""
+    """A look at the queue ended. ``rejected``: uuid → why its record was not understood."""
 
     began_s: float
+    look: Look = field(default_factory=Look)
+    span: Span = field(default_factory=Span)
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -416,7 +431,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollQueue(Action):
-    pass
+    """One look at the queue."""
+
+    look: Look = field(default_factory=Look)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dispatcher.core.looks import Look, Sweep
 from dispatcher.core.maps import Map
 from dispatcher.core.settings import Settings
 from dispatcher.driver import HostKey, InstanceType, Leftover
@@ -362,9 +363,21 @@ class QueueView:
 
     token_uuid: str = ""  # by which we know our own locks
     polling: bool = False
-    polled_s: float = NEVER  # when the last complete poll of this term began
-    poll_ended_s: float = NEVER
+    looking: Look | None = None  # what the poll that is on its way asks for
+    polled_s: float = NEVER  # when the last poll of this term began that showed all that we hold
+    poll_ended_s: float = NEVER  # the end of the last look at the top
     poll_took_s: float = 0.0
+    page_s: float = NEVER  # when the last look began that showed a whole page, or all that wait
+    page_ended_s: float = NEVER
+    page_took_s: float = 0.0
+    backlog: bool = True  # more wait than one page shows, or it is not known
+    waiting: int | None = None  # how many wait in all, when they were last counted
+    counted_s: float = NEVER
+    sweep: Sweep | None = None  # what is read below the first page
+    deeper_next: bool = False  # the last look was at the top: the turn of one further down
+    full_refused_s: float = NEVER  # a look in full failed: its answer may be too large
+    asked_s: float = NEVER  # when records were last asked for by uuid
+    lists: Bucket = field(default_factory=lambda: Bucket(tokens=math.inf, at_s=0.0))  # list requests that may be sent
     changed_s: float = NEVER  # when a poll last brought something new
     failures: int = 0
     error: str = ""

@@ -9,29 +9,32 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import tenacity
 
-from dispatcher.core.messages import QueueError, QueueFailure, Records
+from dispatcher.core.messages import PAGE, Look, QueueError, QueueFailure, Records, Sight, Span
 from dispatcher.core.model import ContainerRecord
 from dispatcher.edge.http import Client, Endpoint
+from dispatcher.edge.pages import Asked, Found, Page, Parsed, Walk, name_of
 from dispatcher.edge.records import POLL_FIELDS, READ_FIELDS, WRITE_FIELDS, NotUnderstood, is_container_uuid, parse_record
 
 CONTAINERS = "arvados/v1/containers"
 CURRENT_TOKEN = "arvados/v1/api_client_authorizations/current"  # noqa: S105 - a path, no secret
-PAGE = 1000  # the service's own upper limit
 READ_BATCH = 100
-LARGEST_POLL = 100_000  # records; what lies behind them is asked for by uuid when it matters
+LARGEST_POLL = 100_000  # of our own containers; what lies behind them is asked for by uuid when it matters
 LONGEST_POLL_S = 600.0
 
 _LOCKED_BY_US = "of our containers"
 _QUEUED = "of the queue"
+_WAITING = [["state", "=", "Queued"], ["priority", ">", "0"]]
+_IN_TURN = ["priority desc", "created_at", "uuid"]  # as ``Place`` has it; each has to be selected too
 
 
 class ArvadosQueue:
-    """Implements ``QueuePort``. Any number of threads may call at once. ``largest_poll`` bounds each of a poll's two lists."""
+    """Implements ``QueuePort``. Any number of threads may call at once. ``largest_poll`` bounds the list of what we hold."""
 
     def __init__(self, endpoint: Endpoint, log: logging.Logger | None = None, *, largest_poll: int = LARGEST_POLL) -> None:
         self._log = log or logging.getLogger(__name__)
@@ -39,7 +42,8 @@ class ArvadosQueue:
         self._token_lock = threading.Lock()
         self._token_uuid = ""
         self._largest_poll = largest_poll
-        self._last_poll: dict[str, _Parsed] = {}
+        self._last_ours: dict[str, Parsed] = {}
+        self._last_queued: dict[str, Parsed] = {}
 
     def describe(self) -> str:
         return self._client.describe()
@@ -78,61 +82,74 @@ class ArvadosQueue:
 
     # ------------------------------------------------------------------------------------------------------------- lists
 
-    def poll(self) -> Records:
+    def poll(self, look: Look) -> Sight:
         """What we hold, then what waits: a container that moves between the two lists shows its later state."""
-        found, until_s = _Found(self._last_poll), time.monotonic() + LONGEST_POLL_S
-        for pages, whose in ((self._ours(found), _LOCKED_BY_US), (self._queued(), _QUEUED)):
-            for page in pages:
-                found.take(page, whose)
-                if time.monotonic() > until_s:
-                    self._refuse(f"GET {CONTAINERS}: listing took longer than {LONGEST_POLL_S:g} s", status=None)
-        self._last_poll = found.parsed
-        return found.records()
+        asked = Asked(self._list, time.monotonic() + LONGEST_POLL_S)
+        ours, waiting = Found(self._last_ours), Found(self._last_queued)
+        if look.own:
+            self._ours(look, asked, ours)
+            self._last_ours = {} if look.full else ours.parsed
+        span = self._queued(look, asked, waiting)
+        if look.size >= PAGE and look.at_top:
+            self._last_queued = {} if look.full else waiting.parsed
+        counted = asked.page(filters=_WAITING, limit=0, exact=True).available if look.count else span.waiting
+        return ours.joined(waiting, replace(span, waiting=counted, lists=asked.lists))
 
-    def _ours(self, found: _Found) -> Iterator[list[Any]]:
-        """By keyset: a page begins after the last uuid of the page before, so nothing is skipped while records change."""
+    def _ours(self, look: Look, asked: Asked, found: Found) -> None:
+        """By keyset: a page begins after the last uuid of the page before, so nothing is skipped while records change. The count
+        that comes with a page proves that it is the last one; without it only an empty page does, since a short one may have
+        been cut by its size."""
         mine = ["locked_by_uuid", "=", self.token_uuid()]
         last, seen = "", 0
         while seen < self._largest_poll:
-            items = self._list(order="uuid", filters=[mine, ["uuid", ">", last]] if last else [mine])
-            if not items:  # only an empty page ends a list: a short one may have been cut by its size
+            filters = [mine, ["uuid", ">", last]] if last else [mine]
+            page = asked.page(order="uuid", filters=filters, exact=True, full=look.full)
+            found.take(page.items, _LOCKED_BY_US, full=look.full)
+            seen += len(page.items)
+            if page.is_last:
                 return
-            yield items
-            seen += len(items)
-            named = [item["uuid"] for item in items if isinstance(item, dict) and is_container_uuid(item.get("uuid"))]
+            named = [name for item in page.items if (name := name_of(item))]
             if not named or named[-1] == last:
                 found.rejected[f"page after {last or 'the start'} {_LOCKED_BY_US}"] = "names no record to go on from"
                 return
             last = named[-1]
         self._log.warning("more than %d containers are locked by us: the rest is not listed", self._largest_poll)
 
-    def _queued(self) -> Iterator[list[Any]]:
-        """By offset, as it is the only way by priority. Records that leave the queue meanwhile shift others past us: a known
-        one is then asked for by uuid, a new one shows in the next poll."""
-        filters = [["state", "=", "Queued"], ["priority", ">", "0"]]
+    def _queued(self, look: Look, asked: Asked, found: Found) -> Span:
+        """By priority, then by age. What leaves the queue meanwhile shifts others past us: a known one is then asked for by
+        uuid, a new one shows in a later look."""
+        filters: list[Any] = list(_WAITING)
         offset = 0
-        while offset < self._largest_poll:
-            items = self._list(order="priority desc", filters=filters, offset=offset)
-            if not items:
-                return
-            yield items
-            offset += len(items)
-        self._log.warning("more than %d containers wait: the rest is not listed", self._largest_poll)
+        if look.after is not None:
+            filters, offset = [*filters, ["priority", "<=", look.after.priority]], look.after.passed
+        walk = Walk(look)
+        while walk.left > 0:
+            page = asked.page(
+                order=_IN_TURN, filters=filters, offset=offset + walk.read, limit=walk.left, exact=look.exact, full=look.full
+            )
+            found.take(page.items, _QUEUED, full=look.full)
+            walk.step(page, offset)
+        return walk.span(found)
 
-    def _list(self, *, order: str, filters: list[Any], offset: int = 0, fields: Sequence[str] = POLL_FIELDS) -> list[Any]:
-        parameters = {"select": list(fields), "order": order, "limit": PAGE, "count": "none", "filters": filters}
+    def _list(
+        self, *, filters: list[Any], order: Any = None, limit: int = PAGE, offset: int = 0, exact: bool = False,
+        full: bool = False,
+    ) -> Page:  # fmt: skip
+        parameters = {"select": list(READ_FIELDS if full else POLL_FIELDS), "order": order, "limit": limit}
+        parameters |= {"count": "exact" if exact else "none", "filters": filters}
         if offset:
             parameters["offset"] = offset
-        items = self._client.read(CONTAINERS, parameters).get("items")
+        answer = self._client.read(CONTAINERS, parameters)
+        items, available = answer.get("items"), answer.get("items_available")
         if not isinstance(items, list):
             self._refuse(f"GET {CONTAINERS}: the answer holds no list of items")
-        return items
+        return Page(items=items, available=available if exact and type(available) is int else None)
 
     # ------------------------------------------------------------------------------------------------------------- reads
 
     def read(self, uuids: Sequence[str]) -> Records:
         """Asks until each one was answered or an empty page says that the rest does not exist."""
-        found = _Found()
+        found = Found()
         asked = list(dict.fromkeys(uuids))
         for uuid in asked:
             if not is_container_uuid(uuid):
@@ -142,13 +159,13 @@ class ArvadosQueue:
             self._read_batch(valid[start : start + READ_BATCH], found)
         return found.records()
 
-    def _read_batch(self, uuids: list[str], found: _Found) -> None:
+    def _read_batch(self, uuids: list[str], found: Found) -> None:
         missing = uuids
         while missing:
-            items = self._list(order="uuid", filters=[["uuid", "in", missing]], fields=READ_FIELDS)
+            items = self._list(order="uuid", filters=[["uuid", "in", missing]], full=True).items
             if not items:
                 return
-            found.take([item for item in items if _name(item) in missing], "asked for", full=True)
+            found.take([item for item in items if name_of(item) in missing], "asked for", full=True)
             left = [uuid for uuid in missing if not found.names(uuid)]
             if len(left) == len(missing):  # something was answered, so it is not proved that they do not exist
                 found.rejected |= dict.fromkeys(left, "the service answers with records that were not asked for")
@@ -210,58 +227,6 @@ class ArvadosQueue:
 
     def _refuse(self, text: str, status: int | None = 200, cause: Exception | None = None) -> NoReturn:
         raise QueueError(QueueFailure(text=f"{self._client.place}: {text}", status=status)) from cause
-
-
-_Parsed = tuple[dict[str, Any], ContainerRecord]
-
-
-class _Found:
-    """What the pages of one question brought, by uuid; a later page wins.
-
-    ``known``: what the last one brought. A container that waits shows the same fields in each poll, and comparing them is
-    several times cheaper than understanding them again."""
-
-    def __init__(self, known: Mapping[str, _Parsed] | None = None) -> None:
-        self._known = known or {}
-        self._records: dict[str, ContainerRecord] = {}
-        self.parsed: dict[str, _Parsed] = {}
-        self.rejected: dict[str, str] = {}
-        self._pages = 0
-
-    def take(self, items: list[Any], whose: str, *, full: bool = False) -> None:
-        self._pages += 1
-        for number, item in enumerate(items, 1):
-            try:
-                record = self._understand(item)
-                if full and record.requirements is None:
-                    raise NotUnderstood("runtime_constraints or mounts is missing")
-            except NotUnderstood as error:
-                self._set_aside(_name(item) or f"record {number} of page {self._pages} {whose}", str(error))
-            else:
-                self.rejected.pop(record.uuid, None)
-                self._records[record.uuid] = record
-
-    def _understand(self, item: Any) -> ContainerRecord:
-        uuid = item.get("uuid") if isinstance(item, dict) else None
-        known = self._known.get(uuid) if isinstance(uuid, str) else None
-        record = known[1] if known is not None and known[0] == item else parse_record(item)
-        self.parsed[record.uuid] = (item, record)
-        return record
-
-    def _set_aside(self, name: str, reason: str) -> None:
-        self._records.pop(name, None)
-        self.rejected[name] = reason
-
-    def names(self, uuid: str) -> bool:
-        return uuid in self._records or uuid in self.rejected
-
-    def records(self) -> Records:
-        return Records(records=tuple(self._records.values()), rejected=self.rejected)
-
-
-def _name(item: object) -> str:
-    uuid = item.get("uuid") if isinstance(item, dict) else None
-    return uuid if isinstance(uuid, str) and is_container_uuid(uuid) else ""
 
 
 def _reason_refused(failure: QueueFailure) -> bool:

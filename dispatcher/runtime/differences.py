@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dispatcher.core.messages import Records
+from dispatcher.core.looks import Look, Span, place
+from dispatcher.core.messages import Sight
 from dispatcher.core.model import Container, ContainerRecord, ContainerState, State
 from dispatcher.driver import Instance as ListedInstance
 
@@ -28,17 +29,28 @@ def _differs(container: Container, record: ContainerRecord, token_uuid: str) -> 
         or (bool(record.gateway_address) and container.gateway_address != record.gateway_address)
         or container.ours != (record.state in _HOLDING and record.locked_by_uuid == token_uuid)
         or container.exited_s is not None
+        or (container.requirements is None and record.requirements is not None)
     )
 
 
-def absent(state: State, answer: Records) -> list[str]:
-    """Containers that we hold and that a poll should have shown, but did not."""
+def absent(state: State, look: Look, answer: Sight) -> list[str]:
+    """Containers that we hold and that a look should have shown, but did not. Of those that wait, it shows what it covered."""
     shown = {record.uuid for record in answer.records}
     return [
         c.uuid
         for c in state.containers.all()
-        if c.uuid not in shown and c.uuid not in answer.rejected and not c.state.final and c.writing is None
+        if c.uuid not in shown
+        and not c.state.final
+        and c.writing is None
+        and _should_show(c, look, answer.span)
+        and c.uuid not in answer.rejected
     ]
+
+
+def _should_show(container: Container, look: Look, span: Span) -> bool:
+    if container.state is not ContainerState.QUEUED:
+        return look.own
+    return look.size > 0 and span.covers(place(container.priority, container.created_at, container.uuid))
 
 
 def missed(state: State, listed: Iterable[ListedInstance]) -> list[str]:

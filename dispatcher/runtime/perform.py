@@ -183,16 +183,16 @@ class Perform:
         events: list[m.Event] = []
         try:
             events += self._identify(state)
-            answer = self._ports.queue.poll()
+            answer = self._ports.queue.poll(action.look)
         except QueueError as error:
             return [*events, m.QueuePollFailed(began_s=began, failure=error.failure)]
         self._watch.polled(len(answer.records))
         state = self._snapshot()
         for records in slices(news(state, answer.records, self._token_uuid)):
             events.append(m.ContainersObserved(began_s=began, records=records))
-        for uuids in slices(absent(state, answer)):
+        for uuids in slices(absent(state, action.look, answer)):
             events.append(m.ContainersAbsent(began_s=began, uuids=uuids))
-        return [*events, m.QueuePolled(began_s=began, rejected=answer.rejected)]
+        return [*events, m.QueuePolled(began_s=began, look=action.look, span=answer.span, rejected=answer.rejected)]
 
     def _read(self, action: m.ReadContainers, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from dispatcher.core.looks import Look as Look
 from dispatcher.core.messages import CloudCallFailed as CloudCallFailed
 from dispatcher.core.messages import CloudFailure as CloudFailure
 from dispatcher.core.messages import KillReport as KillReport
 from dispatcher.core.messages import ProbeReport
 from dispatcher.core.messages import QueueError as QueueError
 from dispatcher.core.messages import Records as Records
+from dispatcher.core.messages import Sight as Sight
 from dispatcher.core.messages import StartReport as StartReport
 from dispatcher.core.messages import Target as Target
 from dispatcher.core.model import ContainerRecord
@@ -35,8 +37,9 @@ class QueuePort(Protocol):
     def token_uuid(self) -> str:
         """The uuid of our own token, by which we know which locks are ours. Asked once, then remembered."""
 
-    def poll(self) -> Records:
-        """All containers locked by us and those Queued with priority > 0; all pages, or QueueError."""
+    def poll(self, look: Look) -> Sight:
+        """What the look asks for: all containers locked by us, and those Queued with priority > 0 as far as it goes; or
+        QueueError."""
 
     def read(self, uuids: Sequence[str]) -> Records:
         """The full records (with requirements) of at most 100 containers; who is not in the answer does not exist."""

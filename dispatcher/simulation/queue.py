@@ -6,12 +6,15 @@ It is also what the simulated runners speak to, and it knows the truth: a contai
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
-from dispatcher.core.messages import QueueError, QueueFailure, Records
+from dispatcher.core.looks import PAGE, Cursor, Look, Place, Span, place
+from dispatcher.core.messages import QueueError, QueueFailure, Records, Sight
 from dispatcher.core.model import ContainerRecord, ContainerState, Requirements
 from dispatcher.runtime.times import rfc3339
 from drivers.stub import Ending
@@ -54,6 +57,10 @@ class Entry:
     created_at: str = ""
 
 
+def _place(entry: Entry) -> Place:
+    return place(entry.priority, entry.created_at, entry.uuid)
+
+
 @dataclass(slots=True)
 class Violations:
     """What must never happen, in words, with the time."""
@@ -77,6 +84,7 @@ class FakeQueue:
         self.faults: dict[str, int] = {}
         self.starts: dict[str, int] = {}
         self.ended_at: list[tuple[float, str]] = []
+        self.lists: list[float] = []  # when a list request came
         self.serial = 0
         self.address_of: Callable[[str], str] = lambda instance_id: ""
 
@@ -142,20 +150,42 @@ class FakeQueue:
         self._arrive("token")
         return TOKEN
 
-    def poll(self) -> Records:
+    def poll(self, look: Look) -> Sight:
+        """As the service answers it, page by page: our own by uuid, then those that wait, in their order."""
         self._arrive("poll")
-        shown = [
-            self._record(entry)
-            for entry in self.entries.values()
-            if entry.locked_by == TOKEN or (entry.state is ContainerState.QUEUED and entry.priority > 0)
-        ]
+        ours = [e for e in self.entries.values() if e.locked_by == TOKEN] if look.own else []
+        pages, span = self._walk(look)
+        shown = [self._record(entry, full=look.full) for entry in [*ours, *pages]]
         if self._fault("poll: short", self.knobs.short_poll_rate):
             shown = [record for record in shown if self.chance.random() < 0.7]
+        own_lists = max(1, math.ceil(len(ours) / PAGE)) if look.own else 0
+        span = replace(span, lists=own_lists + (look.size > 0) + look.count)
+        self.lists += [self.now()] * span.lists
         self._leave("poll")
-        return self._garble("poll", shown)
+        answer = self._garble("poll", shown)
+        return Sight(records=answer.records, rejected=answer.rejected, span=span)
+
+    def _walk(self, look: Look) -> tuple[list[Entry], Span]:
+        """Those that a look shows, and what it covered. They are in order already but for a few, which makes sorting cheap."""
+        most = look.after.priority if look.after is not None else 1 << 63
+        waiting = [e for e in self.entries.values() if e.state is ContainerState.QUEUED and 0 < e.priority <= most]
+        skipped = look.after.passed if look.after is not None else 0
+        waiting.sort(key=attrgetter("uuid"))
+        waiting.sort(key=attrgetter("priority"), reverse=True)
+        page = waiting[skipped : skipped + look.size]
+        lowest = page[-1].priority if page else 0
+        before = skipped if page and lowest == most else 0
+        span = Span(
+            first=_place(page[0]) if page and look.after is not None else None, last=_place(page[-1]) if page else None,
+            ended=skipped + len(page) >= len(waiting) if look.exact else len(page) < look.size, records=len(page),
+            after=Cursor(priority=lowest, passed=before + sum(e.priority == lowest for e in page)) if page else None,
+            waiting=len(waiting) if look.at_top and (look.exact or look.count) else None,
+        )  # fmt: skip
+        return page, span
 
     def read(self, uuids: Sequence[str]) -> Records:
         self._arrive("read")
+        self.lists.append(self.now())
         found = [self._record(self.entries[uuid], full=True) for uuid in uuids if uuid in self.entries]
         self._leave("read")
         return self._garble("read", found)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dispatcher.core import messages as m
+from dispatcher.core.looks import Look
 from dispatcher.core.model import ContainerRecord, ContainerState, State
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.driver import Listing
 from dispatcher.runtime.perform import Perform, Ports
-from dispatcher.runtime.ports import Records
+from dispatcher.runtime.ports import Records, Sight
 from tests.bench.measure import Results
 from tests.bench.passes import rows
 from tests.bench.states import (
@@ -38,8 +39,8 @@ class Answers:
     def token_uuid(self) -> str:
         return TOKEN
 
-    def poll(self) -> Records:
-        return Records(records=tuple(self.records.values()))
+    def poll(self, look: Look) -> Sight:
+        return Sight(records=tuple(self.records.values()))
 
     def read(self, uuids: Sequence[str]) -> Records:
         return Records(records=tuple(self.records[uuid] for uuid in uuids if uuid in self.records))

@@ -39,6 +39,8 @@ NOW = 1000.0
 OURS, OTHERS = "zzzzz-gj3su-our000000000000", "zzzzz-gj3su-other0000000000"
 C1, C2, C3 = (f"zzzzz-dz642-00000000000000{number}" for number in (1, 2, 3))
 
+PAGE_SEEN = {"page_s": 990.0, "page_ended_s": 990.5, "counted_s": 990.0, "waiting": 0}
+
 
 def offer(name: str, vcpus: int = 4, price: float = 1.0, **more: Any) -> InstanceType:
     values = {"ram_bytes": vcpus * 4 * GIB, "included_scratch_bytes": 100 * GIB, **more}
@@ -105,7 +107,7 @@ def state(*things: Container | Instance, **changes: Any) -> State:
         containers=Map((c.uuid, c) for c in placed),
         instances=Map((i.name, i) for i in instances),
         strays=Map((uuid, name) for uuid, name in runs.items() if uuid not in known),
-        queue=QueueView(token_uuid=OURS, polled_s=990.0, poll_ended_s=990.5, changed_s=900.0),
+        queue=QueueView(token_uuid=OURS, polled_s=990.0, poll_ended_s=990.5, changed_s=900.0, backlog=False, **PAGE_SEEN),
         cloud=CloudView(listed_s=990.0, first_listed_s=10.0, confirmed_s=990.0, list_ended_s=990.5),
         leadership=Leadership(leading=True, term=1, since_s=0.0),
     )

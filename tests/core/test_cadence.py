@@ -8,6 +8,7 @@ import pytest
 
 from dispatcher.core import cadence
 from dispatcher.core import messages as m
+from dispatcher.core.looks import Look
 from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase, ProcessPhase
 from tests.core.build import C1, NOW, after, container, instance, process, settings, state
 
@@ -38,14 +39,15 @@ def test_a_hint_makes_a_poll_due_at_once_and_only_once():
     """What an event feed tells need not wait; a poll that began after it answers it."""
     before = state(settings=settings(poll_interval_s=60.0))
     hinted = after(before, m.QueueHinted())
-    assert (cadence.plan_queue(before, NOW), cadence.plan_queue(hinted, NOW)) == ([], [m.PollQueue()])
+    look = m.PollQueue(look=Look(exact=True))
+    assert (cadence.plan_queue(before, NOW), cadence.plan_queue(hinted, NOW)) == ([], [look])
     assert cadence.plan_queue(after(hinted, m.PollQueue(), m.QueuePolled(began_s=NOW)), NOW) == []
 
 
 def test_a_new_term_polls_and_lists_at_once():
     """What another dispatcher may have changed has to be seen anew."""
     before = after(state(leadership={"leading": False}), m.LeadershipGained(quiet_s=10.0))
-    assert cadence.plan_queue(before, NOW) == [m.PollQueue()]
+    assert cadence.plan_queue(before, NOW) == [m.PollQueue(look=Look(full=True, exact=True))]
     assert cadence.plan_lists(before, NOW) == [m.ListInstances()]
 
 

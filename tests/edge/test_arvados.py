@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.core.looks import Look
 from dispatcher.core.messages import QueueError, Records
 from dispatcher.core.model import ContainerState
 from dispatcher.edge.arvados import ArvadosQueue
@@ -82,25 +83,26 @@ def numbers(records: Records) -> list[int]:
 
 
 def test_a_poll_asks_as_dispatchers_do() -> None:
-    """Ours by uuid, the queue by priority, a thousand at a time, uncounted, with no more fields than a poll needs."""
+    """Ours by uuid and counted, the queue by priority and age, a thousand at a time, with no more fields than a poll needs."""
     with serve(lists(nothing, nothing)) as server:
-        queue(server).poll()
+        queue(server).poll(Look())
     current, mine, available = server.asked
     assert (current.method, current.path, current.fields) == ("GET", CURRENT, {})
     assert mine.json("filters") == [["locked_by_uuid", "=", TOKEN_UUID]]
     assert available.json("filters") == [["state", "=", "Queued"], ["priority", ">", "0"]]
-    assert (mine.fields["order"], available.fields["order"]) == ("uuid", "priority desc")
+    assert (mine.fields["order"], available.json("order")) == ("uuid", ["priority desc", "created_at", "uuid"])
+    assert (mine.fields["count"], available.fields["count"]) == ("exact", "none")
     for asked in (mine, available):
-        assert (asked.method, asked.path, asked.fields["limit"], asked.fields["count"]) == ("GET", LIST, "1000", "none")
+        assert (asked.method, asked.path, asked.fields["limit"]) == ("GET", LIST, "1000")
         assert "offset" not in asked.fields
-        assert set(asked.json("select")) >= {"uuid", "state", "priority", "locked_by_uuid"}  # an order's column is needed too
+        assert set(asked.json("select")) >= {"uuid", "state", "priority", "created_at"}  # an order's column is needed too
         assert "mounts" not in asked.json("select")
 
 
 def test_every_call_carries_the_token_and_an_identity_of_its_own() -> None:
     """The token goes into a header, never into the URL; the request id is new each time."""
     with serve(lists(nothing, nothing)) as server:
-        queue(server).poll()
+        queue(server).poll(Look())
     for asked in server.asked:
         assert asked.headers["authorization"] == f"Bearer {TOKEN}"
         assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
@@ -143,7 +145,7 @@ def test_our_containers_are_paged_by_key_until_an_empty_page() -> None:
     """A page shorter than the limit proves nothing: it may have been cut by its size."""
     pages = {"": [locked(1), locked(2)], uuid(2): [locked(3)], uuid(3): [locked(7)]}
     with serve(lists(by_key(pages), nothing)) as server:
-        assert numbers(queue(server).poll()) == [1, 2, 3, 7]
+        assert numbers(queue(server).poll(Look())) == [1, 2, 3, 7]
 
 
 def test_the_queue_is_paged_by_what_was_received() -> None:
@@ -155,7 +157,7 @@ def test_the_queue_is_paged_by_what_was_received() -> None:
         return page(*rows[offset : offset + 2])
 
     with serve(lists(nothing, available)) as server:
-        assert numbers(queue(server).poll()) == [0, 1, 2, 3, 4]
+        assert numbers(queue(server).poll(Look())) == [0, 1, 2, 3, 4]
     assert [asked.fields.get("offset") for asked in server.asked[2:]] == [None, "2", "4", "5"]
 
 
@@ -163,7 +165,7 @@ def test_pages_that_shift_show_each_container_once() -> None:
     """A newcomer at the front pushes the last one of a page onto the next; the later answer about it counts."""
     answers = in_turn(page(queued(1), queued(2, 20)), page(queued(2, 99), queued(3)), page())
     with serve(lists(nothing, answers)) as server:
-        records = queue(server).poll()
+        records = queue(server).poll(Look())
     assert [(record.uuid, record.priority) for record in records.records][1] == (uuid(2), 99)
     assert numbers(records) == [1, 2, 3]
 
@@ -171,7 +173,7 @@ def test_pages_that_shift_show_each_container_once() -> None:
 def test_a_container_in_both_lists_shows_its_later_state() -> None:
     """It was unlocked between the two questions."""
     with serve(lists(in_turn(page(locked(1)), page()), in_turn(page(queued(1)), page()))) as server:
-        assert [record.state for record in queue(server).poll().records] == [ContainerState.QUEUED]
+        assert [record.state for record in queue(server).poll(Look()).records] == [ContainerState.QUEUED]
 
 
 def test_a_list_that_never_ends_is_left() -> None:
@@ -179,9 +181,9 @@ def test_a_list_that_never_ends_is_left() -> None:
     rows = [queued(number) for number in range(20)]
     with serve(lists(lambda asked: page(locked(1)), lambda asked: page(*rows))) as server:
         _opened.append(ArvadosQueue(Endpoint(url=server.url, token=TOKEN), largest_poll=100))
-        records = _opened[0].poll()
+        records = _opened[0].poll(Look())
     assert len(records.records) == 20
-    assert len(server.asked) == 1 + 2 + 5
+    assert len(server.asked) == 1 + 2 + 20
     assert records.rejected == {f"page after {uuid(1)} of our containers": "names no record to go on from"}
 
 
@@ -189,7 +191,7 @@ def test_bad_records_are_set_aside_and_stop_no_other() -> None:
     """Each is shown under its uuid, or by its place when it has none that can be used."""
     odd = [queued(2) | {"priority": 1e3}, None, queued(3) | {"uuid": "../x"}, queued(4) | {"state": "Paused"}]
     with serve(lists(nothing, in_turn(page(queued(1), *odd, queued(5)), page()))) as server:
-        records = queue(server).poll()
+        records = queue(server).poll(Look())
     assert numbers(records) == [1, 5]
     assert records.rejected == {
         uuid(2): "priority is not a whole number: 1000.0",
@@ -203,14 +205,14 @@ def test_a_bad_record_at_the_end_of_a_page_does_not_stop_the_paging() -> None:
     """The next page begins after the last uuid that can be used."""
     pages = {"": [locked(1), locked(2) | {"priority": None}], uuid(2): [locked(3), {"uuid": 5}], uuid(3): [locked(4)]}
     with serve(lists(by_key(pages), nothing)) as server:
-        assert numbers(queue(server).poll()) == [1, 3, 4]
+        assert numbers(queue(server).poll(Look())) == [1, 3, 4]
 
 
 def test_the_later_answer_also_decides_whether_it_is_understood() -> None:
     """A container is never both a record and a rejected one."""
     bad = queued(1) | {"priority": None}
     with serve(lists(in_turn(page(bad, locked(2)), page()), in_turn(page(queued(1), bad | {"uuid": uuid(2)}), page()))) as server:
-        records = queue(server).poll()
+        records = queue(server).poll(Look())
     assert (numbers(records), list(records.rejected)) == ([1], [uuid(2)])
 
 
@@ -219,7 +221,7 @@ def test_the_next_poll_shows_what_changed() -> None:
     first, second = [queued(1), queued(2), queued(3)], [queued(1), queued(2, 7), queued(3) | {"state": "Paused"}]
     with serve(lists(nothing, in_turn(page(*first), page(), page(*second), page(), page(*first), page()))) as server:
         port = queue(server)
-        before, after, again = port.poll(), port.poll(), port.poll()
+        before, after, again = port.poll(Look()), port.poll(Look()), port.poll(Look())
     assert after.records[0] is before.records[0]
     assert [record.priority for record in after.records] == [before.records[0].priority, 7]
     assert list(after.rejected) == [uuid(3)]
@@ -233,7 +235,7 @@ def test_huge_numbers_spoil_only_their_own_record() -> None:
         for number, priority in enumerate([b"1125899906842624001", b"9" * 10_000, b"1e3", b"9223372036854775807"])
     )
     with serve(lists(nothing, in_turn(Reply(body=body), page()))) as server:
-        records = queue(server).poll()
+        records = queue(server).poll(Look())
     assert [record.priority for record in records.records] == [1125899906842624001, 9223372036854775807]
     assert set(records.rejected) == {uuid(1), uuid(2)}
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from dispatcher.core.looks import Look
 from dispatcher.core.messages import QueueError
 from dispatcher.core.model import ContainerState
 from dispatcher.edge.arvados import ArvadosQueue
@@ -93,7 +94,7 @@ def port(service: Service) -> Iterator[ArvadosQueue]:
 def test_a_container_is_listed_read_locked_and_let_go(service: Service, port: ArvadosQueue) -> None:
     """Each answer is the record as it then is."""
     uuid = service.submit(1000)
-    (listed,) = [record for record in port.poll().records if record.uuid == uuid]
+    (listed,) = [record for record in port.poll(Look()).records if record.uuid == uuid]
     assert (listed.state, listed.requirements) == (ContainerState.QUEUED, None)
     assert listed.priority > 1 << 53
     (read,) = port.read([uuid, "zzzzz-dz642-000000000000000"]).records
@@ -101,7 +102,7 @@ def test_a_container_is_listed_read_locked_and_let_go(service: Service, port: Ar
     assert (read.requirements.vcpus, read.requirements.tmp_bytes, read.requirements.gpu.hardware_target) == (2, 1000000, ("8.0",))
     locked = port.lock(uuid)
     assert (locked.state, locked.locked_by_uuid) == (ContainerState.LOCKED, port.token_uuid())
-    assert uuid in [record.uuid for record in port.poll().records if record.locked_by_uuid == port.token_uuid()]
+    assert uuid in [record.uuid for record in port.poll(Look()).records if record.locked_by_uuid == port.token_uuid()]
     with pytest.raises(QueueError, match="cannot lock when Locked") as caught:
         port.lock(uuid)
     assert caught.value.failure.status == 422

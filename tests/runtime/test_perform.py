@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dispatcher.core import messages as m
+from dispatcher.core.looks import Look
 from dispatcher.core.model import (
     ContainerRecord,
     ContainerState,
@@ -57,8 +58,8 @@ class World:
         self.asked.append(("token_uuid",))
         return TOKEN
 
-    def poll(self) -> m.Records:
-        return self._answer("poll", m.Records(records=(RECORD,)))
+    def poll(self, look: Look) -> m.Sight:
+        return self._answer("poll", m.Sight(records=(RECORD,)), look)
 
     def read(self, uuids: Sequence[str]) -> m.Records:
         return self._answer("read", m.Records(records=(RECORD,)), uuids)
@@ -81,9 +82,9 @@ class SlowQueue(World):
 
     meanwhile: Callable[[], object]
 
-    def poll(self) -> m.Records:
+    def poll(self, look: Look) -> m.Sight:
         self.meanwhile()
-        return super().poll()
+        return super().poll(look)
 
 
 class CloudWorld(World):
@@ -427,7 +428,7 @@ def kinds(events: list[m.Event]) -> list[type[m.Event]]:
 def test_a_long_poll_is_told_in_slices() -> None:
     """New containers, then those that were not shown, then the end with what was not understood."""
     records = tuple(replace(RECORD, uuid=uuid(number), priority=2) for number in range(SLICE + 1))
-    answer = m.Records(records=records, rejected={uuid(9999): "garbled"})
+    answer = m.Sight(records=records, rejected={uuid(9999): "garbled"})
     house = House(queue=World(answers={"poll": answer}))
     held = [container(5000 + number) for number in range(SLICE + 1)]
     house.state = replace(house.state, containers=house.state.containers.update((each.uuid, each) for each in held))

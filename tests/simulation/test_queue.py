@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from itertools import accumulate
 
 from dispatcher.core import messages as m
+from dispatcher.core import window
 from dispatcher.core.model import ContainerState, Phase
 from dispatcher.core.transitions import locks
+from drivers.stub import StubKnobs
 from tests.simulation.worlds import Town, offer, settings, wants
 
 QUEUED, LOCKED, RUNNING = ContainerState.QUEUED, ContainerState.LOCKED, ContainerState.RUNNING
@@ -54,4 +57,84 @@ def test_12_12_after_one_503_with_40_running_everything_runs_at_its_full_rate_ag
     assert all(begun >= over - unseen for begun, over in zip(accumulate(starts), accumulate(exits), strict=True)), (starts, exits)
     assert starts[4] + starts[5] >= 2 * (before - unseen), (starts, before)
     assert locks.window(here.state.queue, here.clock.now_s) == locks.LOCK_WINDOW
+    here.check()
+
+
+# ------------------------------------------------------------------------------------------------------------ a deep queue
+
+MANY = 50_000
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    """The most list requests that any sixty seconds saw."""
+    return max(bisect_right(times, at_s + 60.0) - index for index, at_s in enumerate(times))
+
+
+def deep(*offers, top: int = 0, vcpus: int = 1, knobs=None, **changes) -> Town:
+    """Fifty thousand wait; ``top`` of them want more than the others and come first."""
+    made = Town(settings(*offers, **changes), seed=1, knobs=knobs)
+    for _ in range(top):
+        made.submit(wants(vcpus), priority=500 << 50, length_s=60.0)
+    for _ in range(MANY - top):
+        made.submit(wants(), priority=100 << 50, length_s=20.0)
+    made.start_dispatcher()
+    return made
+
+
+def test_with_50_000_queued_any_minute_sees_at_most_60_list_requests():
+    """From the start on, with a fleet that starts and ends a container each second; and no more is read than is needed."""
+    here = deep(offer("b4", 4), max_instances=6, probe_interval_s=5.0)
+    here.run(150.0)
+    assert len(here.journal.of(m.StartContainer)) > 60
+    assert most_in_a_minute(here.queue.lists) <= 60
+    assert here.state.queue.waiting > MANY - 500
+    assert 1000 <= len(here.state.containers) < 2000
+    assert window.beyond(here.state) > MANY - 2500
+    here.check()
+
+
+def test_with_50_000_queued_who_comes_to_the_top_is_seen_with_the_next_look():
+    """Whenever it comes: seen within three seconds, on average within one and a half, and the next to be started."""
+    here = deep(offer("b4", 4), max_instances=6, probe_interval_s=5.0)
+    here.run(90.0)
+    seen_s, began_s = [], here.clock.now_s
+    for _ in range(12):
+        here.run(7.3)
+        uuid, came_s = here.submit(wants(), priority=1000 << 50, length_s=5.0), here.clock.now_s
+        assert here.run(3.0, until=lambda uuid=uuid: uuid in here.state.containers)
+        seen_s.append(here.clock.now_s - came_s)
+    assert sum(seen_s) / len(seen_s) < 1.5, seen_s
+    here.until_states([uuid], COMPLETE, within_s=60.0)
+    assert most_in_a_minute([at_s for at_s in here.queue.lists if at_s > began_s - 60.0]) <= 60
+    here.check()
+
+
+def test_with_50_000_queued_nobody_lower_starves_when_the_top_5_000_cannot_be_placed():
+    """Those at the top ask for a type that the cloud has none of: what is below them is read and runs."""
+    knobs = StubKnobs.kind(boot_s=10.0, capacity_by_type={"g8": 0})
+    here = deep(offer("b4", 4), offer("g8", 8), top=5000, vcpus=8, knobs=knobs, max_instances=4, probe_interval_s=5.0)
+    assert here.run(120.0, until=lambda: len(here.queue.running) >= 12), here.what()[:300]
+    here.run(60.0)
+    assert len(here.queue.ended_at) > 20
+    assert most_in_a_minute(here.queue.lists) <= 60
+    late = here.submit(wants(), priority=300 << 50, length_s=5.0)  # among those that cannot be placed, and far from the top
+    here.until_states([late], RUNNING, COMPLETE, within_s=300.0)
+    here.check()
+
+
+def test_containers_that_fall_out_of_the_window_are_neither_lost_nor_asked_for_again_and_again():
+    """Twenty thousand newcomers stand before those that we know: what runs goes on, and nothing storms."""
+    here = town(offer("b4", 4), max_instances=2, probe_interval_s=5.0)
+    old = [here.submit(wants(), priority=100 << 50, length_s=40.0) for _ in range(1500)]
+    here.run(60.0)
+    known = set(here.state.containers)
+    reads = len(here.journal.of(m.ReadContainers))
+    for _ in range(20_000):
+        here.submit(wants(), priority=900 << 50, length_s=40.0)
+    here.run(60.0)
+    gone = {uuid for uuid in known - set(here.state.containers) if not here.entry(uuid).state.final}
+    assert gone == set()
+    assert len(here.journal.of(m.ReadContainers)) - reads < 30
+    assert most_in_a_minute(here.queue.lists) <= 60 + 20  # the bucket of a short queue, and then of a long one
+    assert {here.entry(uuid).state for uuid in old} <= {QUEUED, RUNNING, COMPLETE, LOCKED}
     here.check()

@@ -11,7 +11,7 @@ from typing import Any
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
-from dispatcher.core.transitions import cloud, operators, outputs, processes, queue
+from dispatcher.core.transitions import cloud, operators, outputs, polls, processes, queue
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.table import IllegalTransition
 from dispatcher.core.values import replace
@@ -24,9 +24,9 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.QueueIdentified: queue.identified,
     m.ContainersObserved: queue.observed,
     m.ContainersAbsent: queue.absent,
-    m.QueuePolled: queue.polled,
-    m.QueuePollFailed: queue.poll_failed,
-    m.QueueHinted: queue.hinted,
+    m.QueuePolled: polls.polled,
+    m.QueuePollFailed: polls.poll_failed,
+    m.QueueHinted: polls.hinted,
     m.ContainersRead: queue.read,
     m.ContainersReadFailed: queue.read_failed,
     m.ContainerWritten: queue.written,
@@ -57,7 +57,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
 }
 
 INTENTS: dict[type[m.Action], Change] = {
-    m.PollQueue: queue.begin_poll,
+    m.PollQueue: polls.begin_poll,
     m.ReadContainers: queue.begin_read,
     m.LockContainer: queue.begin_lock,
     m.UnlockContainer: queue.begin_unlock,

@@ -42,7 +42,7 @@ from dispatcher.core.model import (
     ProcessPhase,
     State,
 )
-from dispatcher.core.transitions import locks, table
+from dispatcher.core.transitions import locks, polls, table
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
 from dispatcher.core.transitions.outputs import fetchable
 from dispatcher.core.transitions.room import Reason, accepts_work, has_room, proved_empty
@@ -53,14 +53,20 @@ GUARD_LEAST, GUARD_PART = 5, 10  # so many instances, or one in so many, may be 
 
 
 def _poll(state: State, action: PollQueue, now: float) -> Reason:
-    return "a poll is on its way" if state.queue.polling else None
+    if state.queue.polling:
+        return "a poll is on its way"
+    if not polls.named(state, action.look) and polls.tokens(state.queue, now) < 1:
+        return "the rate of list requests"
+    return None
 
 
 def _read(state: State, action: ReadContainers, now: float) -> Reason:
     if len(action.uuids) > 100:
         return "at most 100 uuids in one question"
     held = [c for uuid in action.uuids if (c := state.containers.get(uuid)) is not None]
-    return "its record is being read" if any(c.reading for c in held) else None
+    if any(c.reading for c in held):
+        return "its record is being read"
+    return "the rate of list requests" if polls.tokens(state.queue, now) < 1 else None
 
 
 def _writable(state: State, uuid: str) -> Container | str:

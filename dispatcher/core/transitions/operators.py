@@ -16,6 +16,7 @@ from dispatcher.core.messages import (
 )
 from dispatcher.core.model import NEVER, Container, IdleBehavior, Instance, Kill, OperatorNote, State
 from dispatcher.core.notes import one_line
+from dispatcher.core.transitions import polls
 from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
 from dispatcher.core.transitions.cloud import WITHOUT_TYPE
 from dispatcher.core.values import replace
@@ -89,7 +90,7 @@ def leadership_gained(state: State, event: LeadershipGained, now: float) -> Stat
         containers=Map(),
         instances=Map(),
         strays=Map(),
-        queue=replace(state.queue, polled_s=NEVER),
+        queue=polls.forgotten(state.queue),
         cloud=replace(state.cloud, listed_s=NEVER, confirmed_s=NEVER, list_due_s=now),
     )
 

@@ -22,17 +22,13 @@ from dispatcher.core.messages import (
     ContainerWritten,
     ForgetContainer,
     LockContainer,
-    PollQueue,
-    QueueHinted,
     QueueIdentified,
-    QueuePolled,
-    QueuePollFailed,
     ReadContainers,
     ReleaseContainer,
     UnlockContainer,
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
-from dispatcher.core.transitions import locks
+from dispatcher.core.transitions import locks, polls
 from dispatcher.core.transitions.changes import bind, past, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
 
@@ -115,6 +111,8 @@ def _observe_record(
     )  # fmt: skip
     if container.writing is None and began_s > container.state_changed_s:
         container = _take_state(container, record, state.queue.token_uuid)
+        if held.requirements is None and requirements is not None and container.exited_s is None:
+            container = replace(container, read_due=False)  # a look in full tells what a read would
     since_s = _runnable_since(container, now)
     return container if since_s == container.runnable_since_s else replace(container, runnable_since_s=since_s)
 
@@ -173,14 +171,6 @@ def observed(state: State, event: ContainersObserved, now: float) -> State:
     return state if state.containers is before else replace(state, queue=replace(state.queue, changed_s=now))
 
 
-def polled(state: State, event: QueuePolled, now: float) -> State:
-    queue = replace(
-        state.queue, polling=False, polled_s=event.began_s, poll_ended_s=now, poll_took_s=now - event.began_s, failures=0,
-        error="", rejected=type(state.queue.rejected)(event.rejected.items()),
-    )  # fmt: skip
-    return replace(state, queue=queue)
-
-
 def absent(state: State, event: ContainersAbsent, now: float) -> State:
     """A container that is missing from a poll is asked for by uuid: only the empty answer to that drops it."""
     held = [c for uuid in event.uuids if (c := state.containers.get(uuid)) is not None]
@@ -191,16 +181,6 @@ def _may_be_gone(container: Container, began_s: float) -> bool:
     if container.writing is not None or container.state.final:
         return False
     return max(container.observed_s, container.state_changed_s) < began_s
-
-
-def poll_failed(state: State, event: QueuePollFailed, now: float) -> State:
-    failures = state.queue.failures + 1
-    queue = replace(state.queue, polling=False, poll_ended_s=now, failures=failures, error=event.failure.text)
-    return replace(state, queue=queue)
-
-
-def hinted(state: State, event: QueueHinted, now: float) -> State:
-    return replace(state, queue=replace(state.queue, hinted_s=now))
 
 
 def read(state: State, event: ContainersRead, now: float) -> State:
@@ -322,13 +302,10 @@ def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State
 # ------------------------------------------------------------------------------------------------------------------ intents
 
 
-def begin_poll(state: State, action: PollQueue, now: float) -> State:
-    return replace(state, queue=replace(state.queue, polling=True, hinted_s=NEVER))
-
-
 def begin_read(state: State, action: ReadContainers, now: float) -> State:
     held = [c for uuid in action.uuids if (c := state.containers.get(uuid)) is not None]
     state = put_containers(state, [replace(container, reading=True) for container in held])
+    state = replace(state, queue=replace(polls.spend(state.queue, 1, now), asked_s=now))
     for uuid in action.uuids:
         if uuid in state.strays:
             state = _mark_stray(state, uuid, ask_after_s=now + STRAY_AGAIN_S)

@@ -1,0 +1,112 @@
+"""Looks at the queue: when one is on its way, what it covered, and how many list requests are left.
+
+List requests are counted in a bucket of their own. While more wait than a page shows, at most sixty go out in any minute,
+whatever asks: what the bucket holds at most, and what a minute brings. A shorter queue costs the service less, and its bucket
+fills four times faster.
+"""
+
+from __future__ import annotations
+
+from dispatcher.core.looks import PAGE, Look, Span, Sweep
+from dispatcher.core.messages import PollQueue, QueueHinted, QueuePolled, QueuePollFailed
+from dispatcher.core.model import NEVER, Bucket, QueueView, State
+from dispatcher.core.values import replace
+
+DEEP_RATE, DEEP_BURST = 0.9, 6.0  # 6 + 60 × 0.9 = 60 in a minute
+RATE, BURST = 4.0, 20.0
+SWEEP_AGAIN_S = 60.0  # from one sweep to the next, at least
+SWEEP_PAGE_S = 20.0  # and at least so long for each of its pages
+
+
+# ----------------------------------------------------------------------------------------------------------- list requests
+
+
+def tokens(queue: QueueView, now: float) -> float:
+    """How many list requests may be sent now; below nothing after one that took more than was expected."""
+    rate, burst = (DEEP_RATE, DEEP_BURST) if queue.backlog else (RATE, BURST)
+    return min(burst, queue.lists.tokens + max(0.0, now - queue.lists.at_s) * rate)
+
+
+def tokens_at(queue: QueueView, wanted: float, now: float) -> float:
+    """When so many may be sent; NEVER stands for a time that has passed."""
+    missing = wanted - tokens(queue, now)
+    return NEVER if missing <= 0 else now + missing / (DEEP_RATE if queue.backlog else RATE)
+
+
+def spend(queue: QueueView, count: float, now: float) -> QueueView:
+    return replace(queue, lists=Bucket(tokens=tokens(queue, now) - count, at_s=now))
+
+
+def named(state: State, look: Look) -> bool:
+    """Whether the site itself named the pace of such looks: then they are not counted."""
+    return look.at_top and state.settings.poll_interval_s is not None
+
+
+# ------------------------------------------------------------------------------------------------------------------- looks
+
+
+def begin_poll(state: State, action: PollQueue, now: float) -> State:
+    queue = state.queue if named(state, action.look) else spend(state.queue, action.look.lists, now)
+    hinted_s = NEVER if action.look.at_top else queue.hinted_s
+    return replace(state, queue=replace(queue, polling=True, looking=action.look, hinted_s=hinted_s))
+
+
+def polled(state: State, event: QueuePolled, now: float) -> State:
+    look, span = event.look, event.span
+    queue = state.queue if named(state, look) else spend(state.queue, max(0, span.lists - look.lists), now)
+    rejected = type(queue.rejected)(event.rejected.items()) if look.own else queue.rejected.update(event.rejected.items())
+    queue = replace(queue, polling=False, looking=None, failures=0, error="", rejected=rejected)
+    if look.own:
+        queue = replace(queue, polled_s=event.began_s)
+    if span.waiting is not None:
+        queue = replace(queue, waiting=span.waiting, counted_s=event.began_s)
+    queue = _at_top(queue, event, now) if look.at_top else _further_down(queue, span)
+    return replace(state, queue=queue)
+
+
+def _at_top(queue: QueueView, event: QueuePolled, now: float) -> QueueView:
+    took_s = now - event.began_s
+    queue = replace(queue, poll_ended_s=now, poll_took_s=took_s, deeper_next=True)
+    if event.span.ended:
+        queue = replace(queue, backlog=False, sweep=None)
+    elif event.look.size >= PAGE:
+        queue = replace(queue, backlog=True, sweep=_sweep(queue.sweep, event.span, now))
+    if event.span.ended or event.look.size >= PAGE:
+        queue = replace(queue, page_s=event.began_s, page_ended_s=now, page_took_s=took_s)
+    return queue
+
+
+def _sweep(before: Sweep | None, span: Span, now: float) -> Sweep:
+    """The sweep that is under way, or, when it is old, a new one that goes at least as far."""
+    if before is not None and now < before.began_s + max(SWEEP_AGAIN_S, SWEEP_PAGE_S * before.read / PAGE):
+        return before
+    return Sweep(began_s=now, cursor=span.after, read=span.records, goal=before.read if before is not None else 0)
+
+
+def _further_down(queue: QueueView, span: Span) -> QueueView:
+    queue = replace(queue, deeper_next=False)
+    sweep = queue.sweep
+    if sweep is None:
+        return queue
+    read, ended = sweep.read + span.records, span.ended or span.after is None
+    return replace(queue, sweep=replace(sweep, cursor=span.after, read=read, ended=ended))
+
+
+def poll_failed(state: State, event: QueuePollFailed, now: float) -> State:
+    look = state.queue.looking or Look()
+    queue = replace(
+        state.queue, polling=False, looking=None, failures=state.queue.failures + 1, error=event.failure.text,
+        poll_ended_s=now, deeper_next=False,
+    )  # fmt: skip
+    return replace(state, queue=replace(queue, full_refused_s=now) if look.full else queue)
+
+
+def hinted(state: State, event: QueueHinted, now: float) -> State:
+    return replace(state, queue=replace(state.queue, hinted_s=now))
+
+
+def forgotten(queue: QueueView) -> QueueView:
+    """As at a start: what was seen in an earlier term is not known any more. What was asked lately still counts."""
+    return replace(
+        queue, polled_s=NEVER, page_s=NEVER, page_ended_s=NEVER, backlog=True, waiting=None, counted_s=NEVER, sweep=None
+    )
