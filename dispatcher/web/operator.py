@@ -57,6 +57,8 @@ class Desk:
         try:
             yield
         except Refused as refused:
+            if parameters.is_preview():
+                raise
             wanted = [f"{name}={value}" for name in ("instance_id", *parameters.SELECTORS, "container_uuid")
                       for value in request.values.getlist(name)]  # fmt: skip
             self._write(
@@ -143,10 +145,13 @@ def selection() -> Selection:
 
 
 def leading(state: State) -> State:
-    """What is asked of a dispatcher that does not lead would be forgotten."""
+    """What is asked of a dispatcher that does not lead would be forgotten; one that has just begun to does not know yet what
+    there is."""
     if not state.leadership.leading:
         holder = state.leadership.holder or "not known"
         raise Refused(503, f"this dispatcher does not lead, ask the one that does: {holder}")
+    if state.cloud.listed_s < state.leadership.since_s:
+        raise Refused(503, "the instances are not known yet, ask again when health is OK")
     return state
 
 

@@ -89,6 +89,11 @@ def refuse_unknown(known: Iterable[str] = KNOWN) -> None:
         raise Refused(400, f"unknown parameter: {', '.join(strange)[:200]}")
 
 
+def is_preview() -> bool:
+    """Also when the request is refused for something else."""
+    return request.values.get("preview", NO[0]).lower() in YES
+
+
 def _flag(name: str) -> bool:
     given = request.values.get(name, NO[0]).lower()
     if given not in YES + NO:

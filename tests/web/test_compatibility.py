@@ -13,8 +13,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from dispatcher.core.maps import Map
-from dispatcher.core.model import Container as ModelContainer
 from dispatcher.core.model import (
+    CloudView,
     ContainerState,
     Fit,
     Instance,
@@ -27,6 +27,7 @@ from dispatcher.core.model import (
     Resources,
     State,
 )
+from dispatcher.core.model import Container as ModelContainer
 from dispatcher.core.settings import Settings
 from dispatcher.driver import InstanceType
 from dispatcher.web.app import make_app
@@ -67,6 +68,7 @@ def busy() -> State:
         instances=Map((instance.name, instance) for _, instance in pairs),
         queue=QueueView(token_uuid="zzzzz-gj3su-000000000000000"),
         leadership=Leadership(leading=True, term=1, since_s=0.0),
+        cloud=CloudView(listed_s=1.0),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from dispatcher.core.messages import ContainerKillRequested, Event, IdleBehaviorSet, InstanceKillRequested
-from dispatcher.core.model import IdleBehavior, Leadership, Phase, State
+from dispatcher.core.model import CloudView, IdleBehavior, Leadership, Phase, State
 from dispatcher.web.app import BODY_BYTES, make_app
 from tests.web.fakes import TOKEN, FakeView
 from tests.web.test_reading import AUTH, container, instance, process, state, uuid
@@ -120,6 +120,14 @@ def test_who_does_not_lead_takes_no_orders() -> None:
         answer, posted = post(path, given)
         assert (answer.status_code, posted) == (503, [])
         assert "host-b" in answer.json["errors"][0]
+
+
+def test_before_the_first_list_nobody_knows_what_there_is() -> None:
+    """A selector would hit nothing and say so with 200, and an instance that exists would be 404: 503 until it is known."""
+    given = replace(STATE, cloud=CloudView())
+    for path in ("/instances/hold?instance_id=vm1", "/instances/hold?state=idle", f"/containers/kill?container_uuid={uuid(3)}"):
+        answer, posted = post(path, given)
+        assert (answer.status_code, posted) == (503, [])
 
 
 # ------------------------------------------------------------------------------------------------------------ who, and how long
@@ -378,6 +386,11 @@ def test_a_refusal_is_written_down_too() -> None:
         "kill", 404, "instance not found", ["instance_id=vm88"],
     )  # fmt: skip
     assert TOKEN not in str(act)
+
+
+def test_a_preview_that_is_refused_is_no_act_either() -> None:
+    """Nothing would have been done."""
+    assert audited("/instances/kill?state=idel&preview=true") == []
 
 
 def test_strangers_are_not_written_down_as_operators() -> None:

@@ -64,6 +64,7 @@ def test_behavior_actor_reason_and_end_persist_over_a_restart(behavior: str) -> 
     assert [found[key] for key in ours] == [asked[key] for key in ours]
     assert [found[key] for key in ours[:3]] == [behavior, "ada@host", "kernel update"]
     assert found["running_container_uuids"] == [uuid]
+    assert before["last_container_uuid"] == found["last_container_uuid"] == uuid  # from its start on, as upstream shows it
 
 
 def test_a_drain_is_cancelled_by_run() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dispatcher.core.maps import Map
 from dispatcher.core.model import (
+    CloudView,
     Container,
     ContainerState,
     Fit,
@@ -82,6 +83,7 @@ def state(*things: Container | Instance) -> State:
     return State(
         settings=SETTINGS,
         leadership=Leadership(leading=True, term=1, since_s=0.0),
+        cloud=CloudView(listed_s=1.0),
         containers=Map((thing.uuid, thing) for thing in things if isinstance(thing, Container)),
         instances=Map((thing.name, thing) for thing in things if isinstance(thing, Instance)),
     )

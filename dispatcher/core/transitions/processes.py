@@ -158,7 +158,9 @@ def _seen(state: State, name: str, uuid: str, began_s: float, now: float) -> Sta
 
 def _detected(state: State, name: str, uuid: str, now: float) -> State:
     process = Process(uuid=uuid, phase=ProcessPhase.RUNNING, since_s=now, changed_s=NEVER)
-    return _bind_process(_put_process(state, name, process), name, uuid)
+    state = _bind_process(_put_process(state, name, process), name, uuid)
+    instance = state.instances[name]
+    return put_instance(state, replace(instance, last_container=instance.last_container or uuid))
 
 
 def _bind_process(state: State, name: str, uuid: str) -> State:
@@ -208,7 +210,8 @@ def begin_start(state: State, action: StartContainer, now: float) -> State:
     process = Process(uuid=action.uuid, phase=ProcessPhase.STARTING, since_s=now, changed_s=now)
     instance = state.instances[action.instance]
     processes = {**instance.processes, process.uuid: process}
-    return put_instance(state, replace(instance, processes=processes, start_changed_s=now, busy_s=now))
+    busy = replace(instance, processes=processes, start_changed_s=now, busy_s=now, last_container=process.uuid)
+    return put_instance(state, busy)
 
 
 def start_ended(state: State, event: StartEnded, now: float) -> State:
