@@ -234,8 +234,9 @@ class Misconfigured(CloudError):
 class Call:
     """Carries the deadline in, and lets the driver report out what the very answer said.
 
-    ``timeout_s`` bounds the whole call. A driver may set ``calls_remaining`` (of this kind), ``retry_after_s``,
-    ``limit`` and ``usage`` (of the quota that was touched); the core paces itself by them. ``leftovers`` is False when nobody
+    ``timeout_s`` bounds the whole call. A driver may set ``calls_remaining`` (of this kind), ``retry_after_s`` (before which no
+    call of this kind is welcome), ``limit`` and ``usage`` (of the quota that was touched); the core paces itself by them.
+    ``poll_after_s`` is about this one create: when to ask next how it stands. ``leftovers`` is False when nobody
     asks a list for them: a driver for which they cost more requests saves these.
     """
 
@@ -243,6 +244,7 @@ class Call:
     leftovers: bool = True
     calls_remaining: int | None = None
     retry_after_s: float | None = None
+    poll_after_s: float | None = None
     limit: float | None = None
     usage: float | None = None
 

@@ -155,6 +155,6 @@ class Cloud:
 
 def _tidy_report(call: Call) -> None:
     """What a driver wrote into the call must be numbers before the core paces itself by them."""
-    for name in ("calls_remaining", "retry_after_s", "limit", "usage"):
+    for name in ("calls_remaining", "retry_after_s", "poll_after_s", "limit", "usage"):
         if not is_number(getattr(call, name)):
             setattr(call, name, None)

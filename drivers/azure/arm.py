@@ -32,7 +32,7 @@ from requests.adapters import HTTPAdapter
 from dispatcher.driver import Call, CloudError, Denied, Scope
 from drivers.azure.answers import JSON
 from drivers.azure.credentials import OneAtATime
-from drivers.azure.errors import MAX_TEXT, Refusal, error_of, limit_and_usage, refusal_of
+from drivers.azure.errors import MAX_TEXT, Refusal, error_of, is_narrow, limit_and_usage, refusal_of
 from drivers.azure.headers import Pace, pace_of
 from drivers.azure.parameters import Parameters
 from drivers.azure.unsure import AlreadyThere, is_outage, surely_not_sent
@@ -41,15 +41,18 @@ NETWORK_API, DISK_API = "2024-05-01", "2024-03-02"
 CONNECT_S, READ_S = 10.0, 60.0
 CONNECTIONS = 48  # as many as the dispatcher has threads that call a cloud
 MAX_PAGES = 1000
+ACCEPTED = (201, 202)
 WHOLE_PLACE_GONE = ("ResourceGroupNotFound", "SubscriptionNotFound")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way: whether it left this host, and what came back. ``has_effect``: it was to change something."""
+    """One request on its way: whether it left this host, and what came back. ``has_effect``: it was to change something;
+    ``follows``: it asks how an accepted one stands."""
 
     call: Call
     has_effect: bool = False
+    follows: bool = False
     sent: bool = False
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +78,7 @@ class ExchangePolicy(SansIOHTTPPolicy):  # type: ignore[misc]  # the SDK is not 
         if exchange is not None:
             exchange.status = response.http_response.status_code
             exchange.headers = dict(response.http_response.headers)
-            report(exchange.call, pace_of(exchange.headers))
+            report(exchange, pace_of(exchange.headers))
 
 
 def _host(url: str) -> tuple[str, str]:
@@ -83,12 +86,23 @@ def _host(url: str) -> tuple[str, str]:
     return split.scheme.lower(), split.netloc.lower()
 
 
-def report(call: Call, pace: Pace) -> None:
-    """What this answer said of all machines; of several answers in a call the strictest."""
-    if pace.retry_after_s is not None and not pace.one_machine:
-        call.retry_after_s = max(call.retry_after_s or 0.0, pace.retry_after_s)
+def report(exchange: Exchange, pace: Pace) -> None:
+    """What this answer said of its kind of call; of several answers in a call the strictest. The pause that an accepted
+    request, or the question how one stands, is answered with is about that one alone; that of a refusal has to be understood
+    first."""
+    call = exchange.call
     if pace.remaining is not None:
         call.calls_remaining = min(pace.remaining, pace.remaining if call.calls_remaining is None else call.calls_remaining)
+    if pace.retry_after_s is None or exchange.status >= 400:
+        return
+    if exchange.follows or exchange.status in ACCEPTED:
+        call.poll_after_s = pace.retry_after_s
+    else:
+        pause(call, pace.retry_after_s)
+
+
+def pause(call: Call, pause_s: float) -> None:
+    call.retry_after_s = max(call.retry_after_s or 0.0, pause_s)
 
 
 @dataclass(slots=True)
@@ -228,7 +242,7 @@ class Arm:
 
     def get_operation(self, url: str, leash: Leash) -> JSON | None:
         """How something that was accepted stands; None when Azure has forgotten it."""
-        exchange = leash.exchange()
+        exchange = leash.exchange(follows=True)
         with translated(exchange), forgiven_when_gone():
             return self._send("GET", url, exchange, leash)
         return None
@@ -307,8 +321,8 @@ class Leash:
         self._stopwatch = stopwatch
         self._until_s = stopwatch() + call.timeout_s
 
-    def exchange(self, *, has_effect: bool = False) -> Exchange:
-        return Exchange(self.call, has_effect)
+    def exchange(self, *, has_effect: bool = False, follows: bool = False) -> Exchange:
+        return Exchange(self.call, has_effect, follows)
 
     def options(self, exchange: Exchange) -> dict[str, Any]:
         """Raises CloudError when no time is left."""
@@ -354,18 +368,21 @@ def translated(exchange: Exchange) -> Iterator[None]:
         raise error_from(error, exchange) from error
 
 
-def error_from(error: Exception, exchange: Exchange) -> CloudError:
+def error_from(raised: Exception, exchange: Exchange) -> CloudError:
     # 1. No token: the request itself never left.
-    if isinstance(error, ClientAuthenticationError) and not exchange.status:
-        return CloudError(_short(error)) if is_outage(error) else Denied(_short(error), scope=Scope.EVERYTHING)
+    if isinstance(raised, ClientAuthenticationError) and not exchange.status:
+        return CloudError(_short(raised)) if is_outage(raised) else Denied(_short(raised), scope=Scope.EVERYTHING)
     # 2. A refusal with an answer.
-    if isinstance(error, HttpResponseError) and exchange.status >= 400:
-        refusal = _refusal(error, exchange)
+    if isinstance(raised, HttpResponseError) and exchange.status >= 400:
+        refusal = _refusal(raised, exchange)
         exchange.call.limit, exchange.call.usage = limit_and_usage(refusal.message)
-        return error_of(refusal, has_effect=exchange.has_effect)
+        error = error_of(refusal, has_effect=exchange.has_effect)
+        if refusal.pace.retry_after_s is not None and not is_narrow(error, refusal):
+            pause(exchange.call, refusal.pace.retry_after_s)
+        return error
     # 3. No answer, or none that can be understood.
-    unsure = exchange.has_effect and exchange.sent and not surely_not_sent(error)
-    return CloudError(_short(error), outcome_unknown=unsure)
+    unsure = exchange.has_effect and exchange.sent and not surely_not_sent(raised)
+    return CloudError(_short(raised), outcome_unknown=unsure)
 
 
 def _refusal(error: HttpResponseError, exchange: Exchange | None = None) -> Refusal:

@@ -161,6 +161,11 @@ def error_of(refusal: Refusal, *, has_effect: bool = False) -> CloudError:
     return error
 
 
+def is_narrow(error: CloudError, refusal: Refusal) -> bool:
+    """Whether this refusal is about one machine or card alone, so that its pause concerns no other."""
+    return type(error) is CloudError and (refusal.pace.one_machine or (refusal.status or 500) < 500)
+
+
 def _rate(refusal: Refusal, row: Row) -> CloudError:
     """When only one machine was asked about too often, the others have to suffer no pause."""
     if refusal.pace.one_machine:

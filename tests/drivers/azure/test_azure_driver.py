@@ -82,7 +82,7 @@ def test_a_create_is_one_request_that_ends_when_azure_accepts() -> None:
     created = driver.create(request(), given)
     assert threading.active_count() == before
     assert repr(sent) == f"[PUT {GROUP}/providers/Microsoft.Compute/virtualMachines/{NAME}]"
-    assert (created.id, given.retry_after_s) == (VM_ID, 10.0)
+    assert (created.id, given.poll_after_s, given.retry_after_s) == (VM_ID, 10.0, None)
     assert created.operation is not None
     assert created.operation.startswith(OPERATION)
     assert sent[0].headers["If-None-Match"] == "*"
@@ -171,6 +171,17 @@ def test_a_refusal_reports_its_numbers_and_its_pause() -> None:
     assert (given.limit, given.usage, given.retry_after_s) == (100.0, 96.0, 30.0)
 
 
+@pytest.mark.parametrize(("status", "code", "pause_s"), [(409, "AnotherOperationInProgress", None), (503, "ServerBusy", 30.0),
+                                                         (429, "TooManyRequests", 30.0)])  # fmt: skip
+def test_the_pause_of_one_machine_is_no_pause_of_all(status: int, code: str, pause_s: float | None) -> None:
+    """A conflict is about one machine, whatever its answer wishes; an overloaded service is about all."""
+    driver, _ = driver_on(azure(put_vm=refused(status, code, Retry_After="30")))
+    given = call()
+    with pytest.raises(CloudError):
+        driver.create(request(), given)
+    assert given.retry_after_s == pause_s
+
+
 def test_a_rate_limit_is_raised_at_once() -> None:
     """The SDK would sleep for as long as it is told, without an upper bound."""
     driver, sent = driver_on(azure(put_vm=refused(429, "TooManyRequests", Retry_After="1200")))
@@ -210,7 +221,7 @@ def test_an_accepted_create_is_followed_by_its_operation(reply: Reply, outcome: 
     found = driver.poll_create(f"{OPERATION}#size=Standard_D2s_v5&zone=", given)
     assert found is outcome if isinstance(outcome, bool) else isinstance(found, outcome)
     assert sent[0].url == OPERATION
-    assert given.retry_after_s == (7.0 if reply.headers else None)
+    assert (given.poll_after_s, given.retry_after_s) == (7.0 if reply.headers else None, None)
 
 
 def test_no_token_goes_to_another_host() -> None:
