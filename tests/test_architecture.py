@@ -18,7 +18,7 @@ CONTRACT = "dispatcher.driver"
 DAEMON = "dispatcher.runtime.daemon"
 
 PURE_STDLIB = {
-    *("__future__", "abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools"),
+    *("__future__", "abc", "bisect", "collections", "dataclasses", "enum", "fnmatch", "functools", "heapq", "itertools"),
     *("math", "operator", "re", "types", "typing"),
 }
 

@@ -38,7 +38,7 @@ class Key:
         return self.kind.parse(root)
 
 
-def _own(name: str, kind: Kind, target: str, default: str, meaning: str, *, reload: bool = False) -> Key:
+def _own(name: str, kind: Kind, target: str, default: str | None, meaning: str, *, reload: bool = False) -> Key:
     return Key(
         path=name, kind=kind, target=target, default=default, upstream=None, meaning=meaning, reload=reload, own=True
     )
@@ -157,7 +157,8 @@ CLUSTER_KEYS: tuple[Key, ...] = (
     _vms("TimeoutTERM", PATIENCE, "timeout_term_s", "2m", "How long a runner gets to end after the first TERM."),
     _pace(
         "MaxCloudOpsPerSecond", RATE, "max_cloud_ops_per_second", "10",
-        "The most cloud calls in a second. Absent or 0: what the driver knows of its cloud's limits.",
+        "The most cloud calls in a second, of all kinds together; see CloudOpsBurst. Absent or 0: what the driver knows of its "
+        "cloud's limits.",
     ),
     _pace(
         "MaxConcurrentInstanceCreateOps", COUNT, "max_concurrent_creates", "1",
@@ -208,6 +209,7 @@ CLUSTER_KEYS: tuple[Key, ...] = (
 
 CERTIFICATES = replace(values.OPTIONAL_PATH, show=lambda path: path or "the system's store")
 AUDIT_FILE = replace(values.OPTIONAL_PATH, show=lambda path: path or "the ordinary log only")
+BURST = replace(COUNT, counts_as_absent=lambda value: value <= 0)
 LOCK_FILE = replace(values.OPTIONAL_PATH, show=lambda path: path or "lock in StateFolder")
 
 OWN_KEYS: tuple[Key, ...] = (
@@ -249,6 +251,41 @@ OWN_KEYS: tuple[Key, ...] = (
     _own(
         "StatusInterval", DURATION, "settings.status_interval_s", "0",
         "How often the log tells in one line how everything stands; 0: never.", reload=True,
+    ),
+    _own(
+        "MaxCreatesPerSecond", RATE, "settings.max_creates_per_second", None,
+        "The most creates in a second. Absent or 0: what the driver knows of its cloud's limits.", reload=True,
+    ),
+    _own("MaxListsPerSecond", RATE, "settings.max_lists_per_second", None, "The same for lists of instances.", reload=True),
+    _own("MaxDestroysPerSecond", RATE, "settings.max_destroys_per_second", None, "The same for destroys.", reload=True),
+    _own(
+        "MaxTagUpdatesPerSecond", RATE, "settings.max_tag_updates_per_second", None,
+        "The same for the calls that save an instance's tags.", reload=True,
+    ),
+    _own(
+        "CloudOpsBurst", BURST, "settings.cloud_ops_burst", None,
+        "How many calls may go at once after a quiet time, under each of these limits and MaxCloudOpsPerSecond; a create leaves "
+        "one to the other kinds. Absent or 0: as many as the limit allows in a second.", reload=True,
+    ),
+    _own(
+        "MaxPricePerHour", NUMBER, "settings.max_price_per_hour", "0",
+        "The most that all instances together may cost by the hour, in the unit of Price; 0: no limit. Only creates obey.",
+        reload=True,
+    ),
+    _own(
+        "MaxPricePerDay", NUMBER, "settings.max_price_per_day", "0",
+        "No instance is created once so much was spent since 0:00 UTC, in the unit of Price; 0: no limit. What runs goes on.",
+        reload=True,
+    ),
+    _own(
+        "SpendingSoftShare", NUMBER, "settings.spending_soft_share", "0.8",
+        "From this share of either limit on there is a warning, and no instance is created for supervisors, which begin more "
+        "work; 0: not before the limit.", reload=True,
+    ),
+    _own(
+        "AllowedImages", TEXTS, "settings.allowed_images", "[]",
+        "Patterns (`*`, `?`, `[…]`) of the images that a container may ask for by `runtime_constraints.image_id`; one that asks "
+        "for another is cancelled. Empty: what containers ask for is ignored, with a warning.", reload=True,
     ),
     _own("StateFolder", PATH, "state.folder", "/var/lib/cloud-dispatcher", "Where hints are kept over a restart."),
     _own(

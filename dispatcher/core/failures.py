@@ -23,11 +23,15 @@ def failure_of(error: CloudError, wall: Callable[[], float]) -> CloudFailure:
     """An exception of the contract as data."""
     return CloudFailure(
         text=tidy_text(str(error) or type(error).__name__),
-        kind=next((kind for known, kind in _KINDS.items() if isinstance(error, known)), HoldoffKind.ERROR),
+        kind=kind_of(error),
         scope=Scope(error.scope),
         retry_after_s=_retry_after_s(error, wall) if isinstance(error, RateLimited) else None,
         outcome_unknown=error.outcome_unknown,
     )
+
+
+def kind_of(error: CloudError) -> HoldoffKind:
+    return next((kind for known, kind in _KINDS.items() if isinstance(error, known)), HoldoffKind.ERROR)
 
 
 def _retry_after_s(error: RateLimited, wall: Callable[[], float]) -> float | None:

@@ -51,7 +51,9 @@ def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
     if instance.operation is not None and now >= instance.operation_polled_s + POLL_CREATE_S:
         yield PollCreate(name=instance.name)
     if instance.create_unknown and now >= create_again_s(instance):
-        yield CreateInstance(name=instance.name, instance_type=instance.type, secret=instance.secret)
+        yield CreateInstance(
+            name=instance.name, instance_type=instance.type, secret=instance.secret, image=instance.image
+        )
     if instance.id is None:
         return
     if instance.phase is Phase.SHUTDOWN:

@@ -263,10 +263,11 @@ class CreateFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePolled(Event):
-    """How an accepted create stands: still working, or done."""
+    """How an accepted create stands: still working, or done. ``failure``: the question itself failed."""
 
     name: str
     done: bool
+    failure: CloudFailure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +322,18 @@ class TagsSaved(Event):
 class TagsFailed(Event):
     name: str
     failure: CloudFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallReported(Event):
+    """What the driver read out of an answer beside the answer itself, whether the call succeeded or not. ``call``: create,
+    list, destroy, set_tags or poll_create."""
+
+    call: str
+    calls_remaining: float | None = None
+    retry_after_s: float | None = None
+    limit: float | None = None
+    usage: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -420,6 +433,13 @@ class SettingsLoaded(Event):
     settings: Settings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayTold(Event):
+    """The wall clock says that the present UTC day began at this monotonic time."""
+
+    midnight_s: float
+
+
 # ---------------------------------------------------------------------------------------------------------------- actions
 
 
@@ -495,6 +515,7 @@ class CreateInstance(Action):
     name: str
     instance_type: str
     secret: str = field(repr=False)
+    image: str = ""  # empty: the site's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 
 from dispatcher.core.looks import Look, Sweep
 from dispatcher.core.maps import Map
+from dispatcher.core.paces import NEVER as NEVER
+from dispatcher.core.paces import Bucket as Bucket
+from dispatcher.core.paces import CallReport as CallReport
+from dispatcher.core.paces import Holdoff as Holdoff
+from dispatcher.core.paces import HoldoffKind as HoldoffKind
+from dispatcher.core.paces import Spending as Spending
 from dispatcher.core.settings import Settings
 from dispatcher.driver import HostKey, InstanceType, Leftover
-
-NEVER = -math.inf
-
 
 # ------------------------------------------------------------------------------------------------------------- containers
 
@@ -62,6 +65,7 @@ class Requirements:
     supervisor: bool = False
     max_run_time_s: int = 0
     partitions: tuple[str, ...] = ()
+    image_id: str = ""  # the image of the instance, as the driver names it; empty: the site's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +96,14 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """Which instance types can run a container, in the order of preference; ``problem`` says why none can."""
+    """Which instance types can run a container, in the order of preference; ``problem`` says why none can. ``image``: what the
+    instance has to be made with, empty for the site's; ``warning``: what the container asked for and does not get."""
 
     need: Resources
     types: tuple[str, ...]
     problem: str = ""
+    image: str = ""
+    warning: str = ""
 
 
 class QueueWrite(enum.StrEnum):
@@ -265,6 +272,8 @@ class Instance:
     name: str
     type: str  # name of the InstanceType; a type that the configuration no longer has is drained
     provider_type: str = ""
+    image: str = ""  # what it was made with when it is not the site's image
+    price: float = 0.0  # per hour
     phase: Phase
     id: str | None = None
     address: str | None = None
@@ -297,6 +306,8 @@ class Instance:
     misses: tuple[float, ...] = ()  # begin times of complete lists without it, since the last sign of life
     destroy: Destroy | None = None
 
+    paid_since_s: float = math.inf  # since when it costs what is accounted for; inf: it does not count
+
     # Tags
     saving_tags: bool = False
     tags_changed_s: float = NEVER
@@ -325,36 +336,6 @@ class Instance:
 
 
 # ------------------------------------------------------------------------------------------------------------------- rest
-
-
-class HoldoffKind(enum.StrEnum):
-    QUOTA = "quota"
-    CAPACITY = "capacity"
-    RATE = "rate limit"
-    DENIED = "credentials"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holdoff:
-    """No call of ``call`` (create, list, destroy, set_tags) for ``key`` until ``until_s``. ``key`` is ``*`` for everything,
-    ``type:NAME`` or ``group:NAME``; ``strikes`` counts the refusals in a row and makes it grow."""
-
-    call: str
-    key: str
-    kind: HoldoffKind
-    until_s: float
-    since_s: float
-    strikes: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """A token bucket: ``tokens`` at ``at_s``."""
-
-    tokens: float
-    at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,6 +389,7 @@ class CloudView:
     answers_since_s: float = NEVER  # since when some instance or other has answered, without a long gap
     guarded_destroys: tuple[float, ...] = ()  # times, for the destroy guard
     alarm: str = ""
+    accepted: Map[float] = field(default_factory=Map)  # instance type → when the cloud last accepted one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,6 +420,8 @@ class State:
     cloud: CloudView = field(default_factory=CloudView)
     holdoffs: Map[Holdoff] = field(default_factory=Map)
     buckets: Mapping[str, Bucket] = field(default_factory=dict)
+    reports: Mapping[str, CallReport] = field(default_factory=dict)  # kind of call → what the cloud last said of it
+    spending: Spending = field(default_factory=Spending)
     leadership: Leadership = field(default_factory=Leadership)
     strays: Map[str] = field(default_factory=Map)  # uuid of a process whose container we do not hold → instance
 

@@ -1,7 +1,7 @@
 """Containers onto instances: start, lock, bind, create, make room. One pure pass over everything; nothing is remembered.
 
 A container is locked only when an instance for it exists, never to wait for quota or capacity. Containers with the same need
-and the same eligible types share one ``_Shape``, so that a pass costs containers + shapes × instances, not their product.
+and the same eligible types share one ``Shape``, so that a pass costs containers + shapes × instances, not their product.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
-from dispatcher.core import pacing, sizing
+from dispatcher.core import pacing, sizing, spending, turns
 from dispatcher.core.messages import (
     Action,
     BindContainer,
@@ -26,7 +26,6 @@ from dispatcher.core.model import (
     Container,
     ContainerState,
     DestroyCause,
-    Fit,
     HoldoffKind,
     IdleBehavior,
     Instance,
@@ -34,50 +33,13 @@ from dispatcher.core.model import (
     Resources,
     State,
 )
+from dispatcher.core.slots import Shape, Slot, slot_of
 from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
-from dispatcher.core.transitions.room import accepts_work, empty, room, shares_vcpu
+from dispatcher.core.transitions.room import accepts_work, empty
 
 Draw = Callable[[], tuple[str, str]]
 """Draws a fresh instance name and an instance secret: identity and chance enter from outside."""
-
-Rank = tuple[int, int, float, int, int, int, str]
-
-
-@dataclass(slots=True)
-class _Slot:
-    """An instance that takes work, with the room that is left in this pass. ``name`` is empty for one still to be asked for."""
-
-    name: str
-    type: str
-    phase: Phase
-    left: Resources
-    shared: bool
-    places: float
-    rank: Rank
-    instance: Instance | None = None
-    taken: int = 0  # containers that this pass put on it
-
-    def fits(self, need: Resources) -> bool:
-        return self.places > 0 and sizing.accommodates(self.left, need, self.shared)
-
-    def put(self, need: Resources) -> None:
-        self.left = sizing.take(self.left, need)
-        self.shared = self.shared or need.vcpus == 0
-        self.places -= 1
-        self.taken += 1
-
-
-@dataclass(slots=True)
-class _Shape:
-    """Everything that containers of one need and one list of types have in common during a pass."""
-
-    fit: Fit
-    slots: list[_Slot]
-    next: int = 0  # slots before this have no room any more, and never get any in this pass
-    refused: str = ""  # why nothing more can be bought for it in this pass
-    over_quota: bool = False  # and that is a quota
-
 
 @dataclass(slots=True)
 class Decision:
@@ -127,31 +89,7 @@ def instance_limit(state: State) -> tuple[float, str]:
     return left, name
 
 
-# ------------------------------------------------------------------------------------------------------------------- slots
-
-
-def _slot(state: State, instance: Instance, now: float) -> _Slot | None:
-    if accepts_work(state, instance, now) is not None:
-        return None
-    left = None if _full(state, instance) else room(state, instance)
-    if left is None or left.vcpus < 1:
-        return None
-    offer = state.settings.instance_types[instance.type]
-    most = state.settings.max_running_containers_per_instance
-    ready = 0 if instance.phase is Phase.READY else 1
-    rank = (
-        ready, -len(instance.bound), offer.price, -offer.vcpus, -offer.ram_bytes, -offer.scratch_bytes, instance.name,
-    )  # fmt: skip
-    return _Slot(
-        name=instance.name, type=instance.type, phase=instance.phase, left=left, shared=shares_vcpu(instance),
-        places=most - len(instance.bound) if most else math.inf, rank=rank, instance=instance,
-    )  # fmt: skip
-
-
-def _full(state: State, instance: Instance) -> bool:
-    """The usual case, seen at once: every vcpu is taken."""
-    offer = state.instance_type(instance.type)
-    return offer is not None and sum(need.vcpus for need in instance.bound.values() if need is not None) >= offer.vcpus
+# ------------------------------------------------------------------------------------------------------------------ queue
 
 
 def _waiting(state: State) -> tuple[list[Container], list[Container], list[Container]]:
@@ -185,13 +123,15 @@ class _Pass:
         self.state, self.now, self.draw = state, now, draw
         self.decision = Decision()
         self.slots = sorted(
-            (s for i in state.instances.all() if (s := _slot(state, i, now)) is not None), key=lambda slot: slot.rank
+            (s for i in state.instances.all() if (s := slot_of(state, i, now)) is not None), key=lambda slot: slot.rank
         )
-        self.shapes: dict[tuple[Resources, tuple[str, ...]], _Shape] = {}
-        self.known_shapes: dict[int, _Shape] = {}
+        self.shapes: dict[tuple[Resources, tuple[str, ...], str], Shape] = {}
+        self.known_shapes: dict[int, Shape] = {}
         self.locks_left = locks.free(state.queue, now)
         self.limit_left, self.limit_name = instance_limit(state)
         self.creates_left = min(creates_left(state), pacing.tokens(state, "create", now))
+        self.price_asked = 0.0  # by the hour, of what this pass asks for
+        self.ahead: dict[str, float] = {}  # types on their way for those who were served → since when
         self.unplaced = 0
         if not self.slots and self.limit_left < 1:  # nobody finds a place: whoever has none need not be looked at
             self.decision.over_limit = self.limit_name
@@ -202,6 +142,12 @@ class _Pass:
         if most is None:
             return math.inf
         return most - sum(1 for c in self.state.containers.all() if c.instance is not None and _supervises(c))
+
+    @cached_property
+    def saves(self) -> str:
+        """Why nothing is bought for supervisors, which only begin more work: the rest is for work that has begun."""
+        soft = spending.soft_limit(self.state, self.now)
+        return f"no instance is created for supervisors: {soft}" if soft else ""
 
     def act(self, action: Action) -> bool:
         """Take the action into the decision if it is legal on the snapshot."""
@@ -250,24 +196,40 @@ class _Pass:
             self.act(ReleaseContainer(uuid=container.uuid))
             self.wait(container, why)
         elif instance.phase is not Phase.READY:
-            self.wait(container, f"{instance.name} boots")
+            self._serve_booting(container, instance)
         elif not self.act(StartContainer(uuid=container.uuid, instance=instance.name)):
             self.wait(container, startable(self.state, container, self.now) or "it is about to start")
 
+    def _serve_booting(self, container: Container, instance: Instance) -> None:
+        """It waits for its instance, unless room has become free on one that is ready: then it is served there next."""
+        ready = None
+        if startable(self.state, container, self.now) is None and elsewhere(self.state, container, self.now) is None:
+            shape = self._shape(container)
+            ready = self._find(shape, container.avoid)
+        if ready is not None and ready.phase is Phase.READY and self.act(ReleaseContainer(uuid=container.uuid)):
+            ready.put(shape.fit.need)
+            self.wait(container, f"it moves from {instance.name}, which boots, to {ready.name}")
+        else:
+            self.wait(container, f"{instance.name} boots")
+
     def _place(self, container: Container) -> None:
         shape = self._shape(container)
-        slot = self._find(shape, container.avoid) or self._find_or_buy(shape)
+        saved = self.saves if _supervises(container) else ""
+        slot = self._find(shape, container.avoid) or (self._find(shape, None) if saved else self._find_or_buy(shape))
         if slot is None:
             self.unplaced += 1
-            self.decision.shut_out += shape.over_quota or not shape.refused
-            self.wait(container, shape.refused or self.decision.over_limit)
+            self.decision.shut_out += shape.over_quota or not (saved or shape.refused)
+            self.wait(container, saved or shape.refused or self.decision.over_limit)
             return
         slot.put(shape.fit.need)
+        if slot.phase is Phase.CREATING:
+            since_s = slot.instance.create_changed_s if slot.instance is not None else self.now
+            self.ahead[slot.type] = max(since_s, self.ahead.get(slot.type, since_s))
         if _supervises(container):
             self.supervisors_left -= 1
         self._use(container, slot)
 
-    def _use(self, container: Container, slot: _Slot) -> None:
+    def _use(self, container: Container, slot: Slot) -> None:
         self.decision.promised += slot.phase is not Phase.READY
         if slot.phase in (Phase.CREATING, Phase.UNKNOWN) or not slot.name:
             self.wait(container, f"{slot.name or 'an instance'} of type {slot.type} is on its way")
@@ -281,7 +243,7 @@ class _Pass:
             self.act(BindContainer(uuid=container.uuid, instance=slot.name))
             self.wait(container, f"{slot.name} boots")
 
-    def _lock(self, container: Container, slot: _Slot) -> None:
+    def _lock(self, container: Container, slot: Slot) -> None:
         if self.locks_left > 0 and self.act(LockContainer(uuid=container.uuid, instance=slot.name)):
             self.locks_left -= 1
         self.wait(container, f"its place on {slot.name} is ready: it is about to be locked")
@@ -293,20 +255,21 @@ class _Pass:
 
     # -- where
 
-    def _shape(self, container: Container) -> _Shape:
+    def _shape(self, container: Container) -> Shape:
         fit = container.fit
         assert fit is not None
         shape = self.known_shapes.get(id(fit))
         if shape is None:
-            key = (fit.need, fit.types)
+            key = (fit.need, fit.types, fit.image)
             shape = self.shapes.get(key)
             if shape is None:
                 types = frozenset(fit.types)
-                shape = self.shapes[key] = _Shape(fit=fit, slots=[slot for slot in self.slots if slot.type in types])
+                suited = [slot for slot in self.slots if slot.type in types and slot.image == fit.image]
+                shape = self.shapes[key] = Shape(fit=fit, slots=suited)
             self.known_shapes[id(fit)] = shape
         return shape
 
-    def _find(self, shape: _Shape, avoid: str | None) -> _Slot | None:
+    def _find(self, shape: Shape, avoid: str | None) -> Slot | None:
         """The first slot in rank that has room: ready before booting, then the fullest, then the cheapest; not where the last
         attempt failed."""
         slots, need = shape.slots, shape.fit.need
@@ -317,14 +280,14 @@ class _Pass:
                 return slots[index]
         return None
 
-    def _find_or_buy(self, shape: _Shape) -> _Slot | None:
+    def _find_or_buy(self, shape: Shape) -> Slot | None:
         """Another instance, or the one where the last attempt failed when no limit leaves room for another."""
         same = self._find(shape, None)
         if same is not None and (self.limit_left < 1 or pacing.holdoff(self.state, "create", None, self.now) is not None):
             return same
         return self._buy(shape) or same
 
-    def _buy(self, shape: _Shape) -> _Slot | None:
+    def _buy(self, shape: Shape) -> Slot | None:
         """Ask for an instance of the cheapest type that the cloud may give us, within every limit."""
         if shape.refused:
             return None
@@ -334,33 +297,45 @@ class _Pass:
         for type_name in shape.fit.types:
             held = pacing.holdoff(self.state, "create", type_name, self.now)
             if held is None:
-                return self._ask(shape, type_name)
+                shape.refused = self._out_of_turn(type_name)
+                if not shape.refused:
+                    return self._ask(shape, type_name)
+                continue
+            quota = pacing.usage(self.state, "create") if held.kind is HoldoffKind.QUOTA else ""
             if held.key == "*" and held.kind is HoldoffKind.QUOTA:
-                self.decision.over_limit = f"the cloud refuses more instances: {held.reason}"
+                self.decision.over_limit = f"the cloud refuses more instances: {held.reason}{quota}"
                 return None
-            shape.refused = f"no {type_name}: {held.kind.value}: {held.reason}"
+            shape.refused = f"no {type_name}: {held.kind.value}: {held.reason}{quota}"
             shape.over_quota = held.kind is HoldoffKind.QUOTA
         return None
 
-    def _ask(self, shape: _Shape, type_name: str) -> _Slot | None:
+    def _out_of_turn(self, type_name: str) -> str:
+        """Why nothing of this type is asked for now although the cloud might give it; empty when it is."""
+        first = turns.waits_for(self.state, type_name, self.ahead, self.now)
+        if first:
+            return f"no {type_name} before the cloud has answered for {first}, which is wanted more urgently"
+        return spending.why_not(self.state, type_name, self.price_asked, self.now)
+
+    def _ask(self, shape: Shape, type_name: str) -> Slot | None:
         if self.creates_left < 1:
             shape.refused = "more instances are asked for as soon as the pace of creates allows"
             return None
         if self.draw is not None:
             name, secret = self.draw()
-            if not self.act(CreateInstance(name=name, instance_type=type_name, secret=secret)):
+            if not self.act(CreateInstance(name=name, instance_type=type_name, secret=secret, image=shape.fit.image)):
                 shape.refused = "the cloud has not been listed twice yet"
                 return None
         self.creates_left -= 1
         self.limit_left -= 1
+        self.price_asked += spending.price_of(self.state, type_name)
         offer = self.state.settings.instance_types[type_name]
         most = self.state.settings.max_running_containers_per_instance
-        slot = _Slot(
+        slot = Slot(
             name="", type=type_name, phase=Phase.CREATING, left=sizing.room(offer), shared=False,
-            places=most or math.inf, rank=(2, 0, offer.price, 0, 0, 0, ""),
+            places=most or math.inf, rank=(2, 0, offer.price, 0, 0, 0, ""), image=shape.fit.image,
         )  # fmt: skip
         for other in self.shapes.values():
-            if type_name in other.fit.types:
+            if type_name in other.fit.types and other.fit.image == slot.image:
                 other.slots.append(slot)
         self.slots.append(slot)
         return slot
@@ -379,7 +354,7 @@ class _Pass:
             if self.act(DestroyInstance(name=slot.name, cause=DestroyCause.MAKE_ROOM, reason=reason)):
                 leaving += 1
 
-    def _unused(self) -> Iterator[_Slot]:
+    def _unused(self) -> Iterator[Slot]:
         for slot in reversed(self.slots):
             instance = slot.instance
             if slot.taken or instance is None or not empty(instance):

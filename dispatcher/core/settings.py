@@ -24,6 +24,7 @@ class Settings:
     instance_set_id: str = ""
     resource_tags: Mapping[str, str] = field(default_factory=dict)
     image_id: str = ""
+    allowed_images: tuple[str, ...] = ()  # patterns of what containers may ask for; none: what they ask for is ignored
     instance_init_command: str = field(default="", repr=False)  # sites put passwords into it
     deploy_public_key: bool = True
 
@@ -40,12 +41,22 @@ class Settings:
     max_concurrent_creates: int | None = None  # None or 0 = bounded by the lanes alone
     max_dispatch_attempts: int = 10  # a container that was locked so often and cannot begin is cancelled
 
+    # Money, in the unit of an instance type's price; 0 = no limit
+    max_price_per_hour: float = 0.0
+    max_price_per_day: float = 0.0
+    spending_soft_share: float = 0.8
+
     # Pace: None = chosen by us
     poll_interval_s: float | None = None
     probe_interval_s: float = 10.0
     sync_interval_s: float = 60.0
     max_probes_per_second: float | None = None
     max_cloud_ops_per_second: float | None = None
+    cloud_ops_burst: int | None = None
+    max_creates_per_second: float | None = None
+    max_lists_per_second: float | None = None
+    max_destroys_per_second: float | None = None
+    max_tag_updates_per_second: float | None = None
     cloud_limits: RateLimits = field(default_factory=RateLimits)
 
     # What the driver declared

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from dispatcher.core import images
 from dispatcher.core.model import Fit, GPURequest, Requirements, Resources
 from dispatcher.core.settings import Settings
+from dispatcher.core.values import replace
 from dispatcher.driver import GPU, InstanceType
 
 MIB = 1 << 20
@@ -92,6 +94,14 @@ def memo(settings: Settings) -> dict[Requirements, Fit]:
 
 
 def _fit(requirements: Requirements, settings: Settings) -> Fit:
+    chosen = images.choose(requirements.image_id, settings)
+    if chosen.problem:
+        return Fit(need=need(requirements, settings), types=(), problem=chosen.problem)
+    found = _fit_types(requirements, settings)
+    return replace(found, image=chosen.image, warning=chosen.warning) if chosen.image or chosen.warning else found
+
+
+def _fit_types(requirements: Requirements, settings: Settings) -> Fit:
     needed = need(requirements, settings)
     suited = [offer for offer in settings.instance_types.values() if _suits(offer, requirements, needed)]
     if not suited:

@@ -81,6 +81,7 @@ def _requirements(record: _Fields) -> Requirements:
         supervisor=scheduling.flag("supervisor"),
         max_run_time_s=scheduling.count("max_run_time"),
         partitions=scheduling.texts("partitions"),
+        image_id=wants.text("image_id"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dispatcher.core import cadence, lifecycle, reconcile, schedule
+from dispatcher.core import cadence, lifecycle, pacing, reconcile, schedule, turns
 from dispatcher.core.model import State
 from dispatcher.core.schedule import Draw
 from dispatcher.runtime.loop import LoopSpec
@@ -49,6 +49,9 @@ def _attempts_due_s(state: State, now: float) -> float:
     """When a container or a kind of call that was held off may be tried again."""
     times = [c.not_before_s for c in state.containers.all() if c.not_before_s > now]
     times += [held.until_s for held in state.holdoffs.values() if held.until_s > now]
+    times += turns.due_s(state, now)
+    if (next_s := pacing.next_token_s(state, "create", now)) > now:
+        times.append(next_s)
     if state.queue.locks_held_until_s > now:
         times.append(state.queue.locks_held_until_s)
     if state.leadership.quiet_until_s > now:

@@ -5,13 +5,14 @@ Pure, and cheap beside the change itself: only the entities that a message names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from dispatcher.core import ending
 from dispatcher.core import messages as m
-from dispatcher.core.model import CloudView, Holdoff, HoldoffKind, Instance, Leadership, QueueView, State
+from dispatcher.core.model import CallReport, CloudView, Holdoff, HoldoffKind, Instance, Leadership, QueueView, State
+from dispatcher.core.pacing import FEW_CALLS
 from dispatcher.runtime.tell_containers import container_news
 from dispatcher.runtime.tell_instances import fields_said, instance_news
 from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Moment, Told
@@ -85,6 +86,8 @@ def _surroundings(before: State, after: State, now_s: float) -> Iterator[Told]:
         for name, held in after.holdoffs.items():
             if before.holdoffs.get(name) is not held:
                 yield from _holdoff(before.holdoffs.get(name), held, now_s)
+    if before.reports is not after.reports:
+        yield from _reports(before.reports, after.reports)
     if before.cloud is not after.cloud:
         yield from _cloud(before.cloud, after.cloud, after)
     if before.queue is not after.queue:
@@ -119,6 +122,19 @@ def _holdoff_fields(held: Holdoff, now_s: float) -> dict[str, object]:
             "isInstanceQuotaGroupSpecific": held.key.startswith("group:"),
         }
     return fields
+
+
+def _reports(before: Mapping[str, CallReport], after: Mapping[str, CallReport]) -> Iterator[Told]:
+    """What the cloud says of a kind of call: once when it gets scarce, and each other limit that it names."""
+    for call, said in after.items():
+        known = before.get(call)
+        if said.left is not None and said.left < FEW_CALLS and (known is None or (known.left or FEW_CALLS) >= FEW_CALLS):
+            text = f"{call}: the cloud says that {max(0.0, said.left):g} calls are left: they are spread"
+            yield Told(text=text, kind=Kind.CLOUD, fields={"CallType": call, "Remaining": said.left})
+        if said.limit is not None and (known is None or known.limit != said.limit):
+            used = "" if said.usage is None else f", {said.usage:g} of it used"
+            fields = {"CallType": call, "Limit": said.limit, "Usage": said.usage}
+            yield Told(text=f"{call}: the cloud names a limit of {said.limit:g}{used}", kind=Kind.CLOUD, fields=fields)
 
 
 def _cloud(before: CloudView, after: CloudView, state: State) -> Iterator[Told]:

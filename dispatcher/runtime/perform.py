@@ -20,6 +20,7 @@ from dispatcher.core.transitions.outputs import awaited
 from dispatcher.driver import Call, CreateRequest, InstanceType
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.differences import absent, missed, news
+from dispatcher.runtime.failed import failure_of as failure_of
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target
 from dispatcher.runtime.runtime_status import merged
 from dispatcher.runtime.scrub import Scrub
@@ -239,36 +240,41 @@ class Perform:
         request = CreateRequest(
             name=action.name,
             instance_type=chosen,
-            image_id=settings.image_id,
+            image_id=action.image or settings.image_id,
             tags=own_tags(instance, settings),
             init_script=init_script(action.secret, settings.instance_init_command),
             public_key=self._ports.public_key if settings.deploy_public_key else None,
             created_at=self._ports.clock.utc(),
         )
+        call = self._call(state)
         try:
-            created = self._ports.cloud.create(request, self._call(state))
+            created = self._ports.cloud.create(request, call)
         except CloudCallFailed as error:
-            return [m.CreateFailed(name=action.name, failure=error.failure)]
-        return [m.InstanceCreated(name=action.name, id=created.id, operation=created.operation)]
+            return [m.CreateFailed(name=action.name, failure=error.failure), *_reports("create", call)]
+        done = m.InstanceCreated(name=action.name, id=created.id, operation=created.operation)
+        return [done, *_reports("create", call)]
 
     def _poll_create(self, action: m.PollCreate, state: State) -> list[m.Event]:
         operation = _held(state, action.name).operation
         if operation is None:
             return [m.CreatePolled(name=action.name, done=True)]
+        call = self._call(state)
         try:
-            done = self._ports.cloud.poll_create(operation, self._call(state))
-        except CloudCallFailed:
-            return [m.CreatePolled(name=action.name, done=False)]  # the call failed, which says nothing of the create
+            done = self._ports.cloud.poll_create(operation, call)
+        except CloudCallFailed as error:  # the call failed, which says nothing of the create
+            failed = m.CreatePolled(name=action.name, done=False, failure=error.failure)
+            return [failed, *_reports("poll_create", call)]
         if isinstance(done, m.CloudFailure):
-            return [m.CreateFailed(name=action.name, failure=done, accepted=True)]
-        return [m.CreatePolled(name=action.name, done=done)]
+            return [m.CreateFailed(name=action.name, failure=done, accepted=True), *_reports("poll_create", call)]
+        return [m.CreatePolled(name=action.name, done=done), *_reports("poll_create", call)]
 
     def _list(self, action: m.ListInstances, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
+        call = self._call(state)
         try:
-            listing = self._ports.cloud.list(self._call(state))
+            listing = self._ports.cloud.list(call)
         except CloudCallFailed as error:
-            return [m.ListFailed(began_s=began, failure=error.failure)]
+            return [m.ListFailed(began_s=began, failure=error.failure), *_reports("list", call)]
         state = self._snapshot()
         shown = _named_apart(state, listing.instances)
         events: list[m.Event] = [
@@ -277,7 +283,8 @@ class Perform:
         if listing.complete:
             for names in slices(missed(state, shown)):
                 events.append(m.InstancesMissed(began_s=began, names=names))
-        return [*events, m.ListEnded(began_s=began, complete=listing.complete, leftovers=listing.leftovers)]
+        ended = m.ListEnded(began_s=began, complete=listing.complete, leftovers=listing.leftovers)
+        return [*events, ended, *_reports("list", call)]
 
     def _ends(self, state: State, listed: Sequence[ListedInstance]) -> dict[str, float]:
         """When the choices of operators end, on our clock: tags tell it in wall time."""
@@ -290,11 +297,12 @@ class Perform:
         instance = state.instances.get(action.name)
         if instance is None or instance.id is None:
             return [m.DestroyAccepted(name=action.name)]
+        call = self._call(state)
         try:
-            self._ports.cloud.destroy(instance.id, self._call(state))
+            self._ports.cloud.destroy(instance.id, call)
         except CloudCallFailed as error:
-            return [m.DestroyFailed(name=action.name, failure=error.failure)]
-        return [m.DestroyAccepted(name=action.name)]
+            return [m.DestroyFailed(name=action.name, failure=error.failure), *_reports("destroy", call)]
+        return [m.DestroyAccepted(name=action.name), *_reports("destroy", call)]
 
     def _remove(self, action: m.RemoveInstance, state: State) -> list[m.Event]:
         """The instance is gone: so is its connection."""
@@ -306,11 +314,12 @@ class Perform:
         if instance is None or instance.id is None:
             return [m.TagsSaved(name=action.name, tags={})]
         tags = all_tags(instance, state.settings)
+        call = self._call(state)
         try:
-            self._ports.cloud.set_tags(instance.id, tags, self._call(state))
+            self._ports.cloud.set_tags(instance.id, tags, call)
         except CloudCallFailed as error:
-            return [m.TagsFailed(name=action.name, failure=error.failure)]
-        return [m.TagsSaved(name=action.name, tags=tags)]
+            return [m.TagsFailed(name=action.name, failure=error.failure), *_reports("set_tags", call)]
+        return [m.TagsSaved(name=action.name, tags=tags), *_reports("set_tags", call)]
 
     # -- instances
 
@@ -361,6 +370,14 @@ class Perform:
 # ---------------------------------------------------------------------------------------------------------------- helpers
 
 
+def _reports(kind: str, call: Call) -> Iterator[m.Event]:
+    """What the driver read out of the answer beside the answer, if anything."""
+    told = (call.calls_remaining, call.retry_after_s, call.limit, call.usage)
+    if any(value is not None for value in told):
+        remaining, retry_after_s, limit, usage = told
+        yield m.CallReported(call=kind, calls_remaining=remaining, retry_after_s=retry_after_s, limit=limit, usage=usage)
+
+
 def slices(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
     """At most ``SLICE`` at a time, so that no event keeps the lock for long."""
     for start in range(0, len(items), SLICE):
@@ -393,49 +410,4 @@ def _failed(event: m.Event) -> bool:
         return event.report.processes is None
     if isinstance(event, m.StartEnded):
         return event.outcome is not m.StartOutcome.STARTED
-    return hasattr(event, "failure")
-
-
-def failure_of(action: m.Action, began: float, text: str, *, sent: bool) -> list[m.Event]:
-    """The event that ends an act which could not be done. ``sent``: it may have taken effect."""
-    queue = m.QueueFailure(text=text)
-    cloud = m.CloudFailure(text=text, outcome_unknown=sent)
-    match action:
-        case m.PollQueue():
-            return [m.QueuePollFailed(began_s=began, failure=queue)]
-        case m.ReadContainers(uuids=uuids):
-            return [m.ContainersReadFailed(asked=uuids, failure=queue)]
-        case m.LockContainer(uuid=uuid):
-            return [m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.LOCK, failure=queue)]
-        case m.UnlockContainer(uuid=uuid):
-            return [m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.UNLOCK, failure=queue)]
-        case m.CancelContainer(uuid=uuid):
-            return [m.ContainerWriteFailed(uuid=uuid, write=QueueWrite.CANCEL, failure=queue)]
-        case m.ListInstances():
-            return [m.ListFailed(began_s=began, failure=cloud)]
-        case m.CreateInstance(name=name):
-            return [m.CreateFailed(name=name, failure=cloud)]
-        case m.PollCreate(name=name):
-            return [m.CreatePolled(name=name, done=False)]
-        case m.DestroyInstance(name=name):
-            return [m.DestroyFailed(name=name, failure=cloud)]
-        case m.SaveTags(name=name):
-            return [m.TagsFailed(name=name, failure=cloud)]
-    return _instance_failure(action, began, text, sent=sent)
-
-
-def _instance_failure(action: m.Action, began: float, text: str, *, sent: bool) -> list[m.Event]:
-    match action:
-        case m.ProbeInstance(name=name):
-            report = m.ProbeReport(reached=False, problem=m.ProbeProblem.COMMAND, error=text)
-            return [m.Probed(name=name, began_s=began, report=report)]
-        case m.RemoveInstance():
-            return []
-        case m.StartContainer(uuid=uuid, instance=name):
-            outcome = m.StartOutcome.UNKNOWN if sent else m.StartOutcome.NOT_SENT
-            return [m.StartEnded(name=name, uuid=uuid, outcome=outcome, error=text)]
-        case m.KillProcess(name=name, uuid=uuid):
-            return [m.KillEnded(name=name, uuid=uuid, gone=False, error=text, answered=False)]
-        case m.FetchOutput(name=name, uuid=uuid):
-            return [m.OutputFetched(name=name, uuid=uuid, began_s=began)]
-    raise TypeError(f"{type(action).__name__} is not performed")
+    return getattr(event, "failure", None) is not None

@@ -55,6 +55,8 @@ def _types(container: Container) -> dict[str, Any]:
 
 
 def _fit(container: Container, fit: Fit, *, level: int = DEBUG) -> Told:
+    if fit.types and fit.warning:
+        return _told(container, f"can run on {', '.join(fit.types)}, but {fit.warning}", level=WARNING, error=fit.warning)
     if fit.types:
         text = f"can run on {', '.join(fit.types)}: {container.state}, priority {container.priority}"
         return _told(container, text, level=level, State=container.state.value, **_types(container))

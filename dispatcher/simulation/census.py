@@ -31,6 +31,7 @@ FAULTS: tuple[str, ...] = (
     *(f"{call}: lost answer" for call in (*_CHANGING, *_QUEUE_CALLS)),
     *(f"{call}: false unknown" for call in _CHANGING),
     *(f"{call}: rate limited" for call in ("create", "list", "destroy")),
+    *(f"{call}: too many in a minute" for call in _CALLS),
     *("create: quota", "create: quota of a group", "create: no capacity", "create: late failure", "denied"),
     *("list: partial", "list: lie", "destroy: ignored", "lock: 503", "poll: short", "poll: garbled", "read: garbled"),
     *("instance never boots", "instance breaks", "instance reports broken", "instance hangs", "runner missing"),

@@ -68,9 +68,19 @@ class Judge:
         most = after.settings.max_instances
         if most and len(after.instances) > max(most, len(before.instances)):
             yield f"{len(after.instances)} instances are asked for, and only {most} may exist"
+        yield from self._price(before, after)
         self.creates.append(now)
         if len(self.creates) == HOT and now - self.creates[0] < HOT_S:
             yield f"{HOT} creates within {now - self.creates[0]:.1f} s"
+
+    def _price(self, before: State, after: State) -> Iterator[str]:
+        """Added up anew, from the settings and not from what is kept with each instance."""
+        settings = after.settings
+        most = settings.max_price_per_hour
+        costs = [sum(settings.instance_types[i.type].price for i in s.instances.all() if i.type in settings.instance_types)
+                 for s in (before, after)]  # fmt: skip
+        if most and costs[1] > max(most, costs[0]) + 1e-6:
+            yield f"instances for {costs[1]:.2f} per hour are asked for, and only {most} may be spent"
 
     def _destroy(self, before: State, action: DestroyInstance, now: float) -> Iterator[str]:
         instance, cause = before.instances[action.name], action.cause

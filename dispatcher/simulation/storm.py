@@ -25,6 +25,7 @@ from .queue import QueueKnobs
 from .world import Delays, Listener, World
 
 SIZES = (1, 2, 4, 8)
+CALLS_PER_MINUTE = {"create": 2, "list": 5, "destroy": 1, "set_tags": 1, "poll_create": 2}
 CALM_S = 2 * 3600.0  # in a World without faults everything ends within this
 
 
@@ -55,11 +56,16 @@ def settings(chance: random.Random) -> Settings:
     return Settings(
         instance_types=instance_types(),
         max_instances=chance.choice((2, 4, 8)),
+        max_price_per_hour=chance.choice((0.0, 0.0, 1.0)),
+        max_price_per_day=chance.choice((0.0, 0.0, 0.05)),
+        spending_soft_share=chance.choice((0.0, 0.5)),
         max_running_containers_per_instance=chance.choice((0, 0, 1, 3)),
         initial_quota_estimate=chance.choice((0, 0, 3)),
         supervisor_fraction=chance.choice((0.0, 0.3, 0.5)),
         max_concurrent_creates=chance.choice((None, 1, 3)),
         max_cloud_ops_per_second=chance.choice((None, 2.0, 10.0)),
+        max_creates_per_second=chance.choice((None, None, 0.5)),
+        max_destroys_per_second=chance.choice((None, None, 1.0)),
         max_probes_per_second=chance.choice((None, 5.0)),
         poll_interval_s=chance.choice((None, 5.0, 5.0)),
         sync_interval_s=30.0,
@@ -94,6 +100,7 @@ class Storm:
         return StubKnobs(
             create_is_idempotent=self.chance.random() < 0.6, polls_creates=self.chance.random() < 0.5,
             min_create_interval_s=rate(0.4), min_list_interval_s=rate(0.4), min_destroy_interval_s=rate(0.2), rate_hint_rate=0.5,
+            calls_per_minute=self.chance.choice(({}, {}, CALLS_PER_MINUTE)),
             create_takes_s=0.0, list_takes_s=0.0, destroy_takes_s=0.0, set_tags_takes_s=0.0,
             quota_instances=self.chance.choice((None, None, 1, 3)),
             quota_by_group={"a": 1} if self.chance.random() < 0.2 else {},
@@ -169,7 +176,8 @@ class Storm:
             boot_s=5.0,
         )  # fmt: skip
         world.queue.knobs, world.instances.knobs = QueueKnobs(), InstanceKnobs()
-        world.reload(replace(world.settings, instance_types=instance_types()))
+        free = replace(world.settings, max_price_per_hour=0.0, max_price_per_day=0.0)
+        world.reload(replace(free, instance_types=instance_types()))
         for machine in world.stub.existing():
             machine.cut_off_until_s = -1.0
 

@@ -78,6 +78,7 @@ class StubCloud:
         self._servers = servers
         self._count = 0
         self._last_call_s: dict[str, float] = {}
+        self.windows: dict[str, tuple[float, int]] = {}  # kind of call → when its minute began, how many came in it
         self._holding = False
         self._permits = 0
         self._held: list[Callable[[], object]] = []
@@ -150,8 +151,9 @@ class StubCloud:
 
     # ----------------------------------------------------------------------------------------------- what happens to a call
 
-    def arrive(self, kind: str, interval_s: float) -> None:
-        """A call comes in: counted, and refused when it comes too soon after the last one of its kind."""
+    def arrive(self, kind: str, interval_s: float, call: Call) -> None:
+        """A call comes in: counted, and refused when it comes too soon after the last one of its kind or when its minute is
+        used up, of which every answer tells how much is left."""
         with self.changed:
             now = self.now()
             self.advance(now)
@@ -160,6 +162,7 @@ class StubCloud:
                 self.report_bug(f"{kind} after the end")
             refusals.check_pace(self, kind, now, self._last_call_s.get(kind, -math.inf), interval_s)
             self._last_call_s[kind] = now
+            refusals.check_window(self, kind, now, call)
             refusals.check_login(self)
 
     def take_time(self, takes_s: float, call: Call) -> bool:

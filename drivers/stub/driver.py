@@ -52,7 +52,7 @@ class StubDriver:
     def create(self, request: CreateRequest, call: Call) -> Created:
         knobs = self.cloud.knobs
         self._check_request(request)
-        self.cloud.arrive("create", knobs.min_create_interval_s)
+        self.cloud.arrive("create", knobs.min_create_interval_s, call)
         in_time = self.cloud.take_time(knobs.create_takes_s, call)
         secret = request.tags.get(self._secret_key, "")
         secret = secret if secret in request.init_script else ""
@@ -84,7 +84,7 @@ class StubDriver:
 
     def list(self, call: Call) -> Listing:
         knobs = self.cloud.knobs
-        self.cloud.arrive("list", knobs.min_list_interval_s)
+        self.cloud.arrive("list", knobs.min_list_interval_s, call)
         listing: Callable[[], Listing] = self._listing
         if not self.cloud.take_time(knobs.list_takes_s, call):
             raise CloudError("list: no answer in time")
@@ -92,7 +92,7 @@ class StubDriver:
 
     def destroy(self, instance_id: str, call: Call) -> None:
         knobs = self.cloud.knobs
-        self.cloud.arrive("destroy", knobs.min_destroy_interval_s)
+        self.cloud.arrive("destroy", knobs.min_destroy_interval_s, call)
         in_time = self.cloud.take_time(knobs.destroy_takes_s, call)
 
         def act() -> None:
@@ -105,7 +105,7 @@ class StubDriver:
 
     def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None:
         knobs = self.cloud.knobs
-        self.cloud.arrive("set_tags", 0.0)
+        self.cloud.arrive("set_tags", 0.0, call)
         in_time = self.cloud.take_time(knobs.set_tags_takes_s, call)
         if not self.owner.owns(tags):
             self.cloud.report_bug(f"set_tags {instance_id}: tags lack our InstanceSetID, the instance would be lost")
@@ -179,7 +179,7 @@ class StubDriver:
 
     def poll_create(self, operation: str, call: Call) -> bool | CloudError:
         """Done, still working, or how it failed."""
-        self.cloud.arrive("poll_create", 0.0)
+        self.cloud.arrive("poll_create", 0.0, call)
         return self.cloud.carry_out(
             "poll_create", self.cloud.knobs.poll_create_error_rate, True, lambda: self._operation_done(operation)
         )
@@ -205,7 +205,7 @@ class StubDriver:
 
     def delete_leftover(self, leftover: Leftover, call: Call) -> None:
         """Gone already is success."""
-        self.cloud.arrive("delete_leftover", 0.0)
+        self.cloud.arrive("delete_leftover", 0.0, call)
         self.cloud.leftovers = [pair for pair in self.cloud.leftovers if pair != (self.owner, leftover)]
 
 

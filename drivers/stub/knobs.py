@@ -27,6 +27,7 @@ class StubKnobs:
     min_list_interval_s: float = 0.05
     min_destroy_interval_s: float = 0.0
     rate_hint_rate: float = 0.5  # how often RateLimited says when to come back
+    calls_per_minute: Mapping[str, int] = field(default_factory=dict)  # kind of call → how many; answers say how many are left
 
     # How long a call takes; the stub itself waits only when it was given ``pause``
     create_takes_s: float = 1.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dispatcher.driver import (
+    Call,
     CloudError,
     Created,
     CreateRequest,
@@ -45,6 +46,21 @@ def check_pace(cloud: StubCloud, kind: str, now: float, last_s: float, interval_
     cloud.faults[f"{kind}: rate limited"] += 1
     hinted = cloud.random.random() < cloud.knobs.rate_hint_rate
     raise RateLimited(f"{kind}: too many requests", retry_after_s=last_s + interval_s - now if hinted else None)
+
+
+def check_window(cloud: StubCloud, kind: str, now: float, call: Call) -> None:
+    """So many calls of a kind in a minute; the answer says how many are left of them."""
+    most = cloud.knobs.calls_per_minute.get(kind)
+    if most is None:
+        return
+    began_s, count = cloud.windows.get(kind, (now, 0))
+    if now >= began_s + 60.0:
+        began_s, count = now, 0
+    cloud.windows[kind] = (began_s, count + 1)
+    call.calls_remaining = max(0, most - count - 1)
+    if count >= most:
+        cloud.faults[f"{kind}: too many in a minute"] += 1
+        raise RateLimited(f"{kind}: {most} calls a minute", retry_after_s=began_s + 60.0 - now)
 
 
 def check_login(cloud: StubCloud) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core import pacing
-from dispatcher.core.model import HoldoffKind, Phase
-from dispatcher.driver import RateLimits, Scope
-from tests.core.build import NOW, after, instance, offer, settings, state
+from dispatcher.core.model import DestroyCause, HoldoffKind, Phase
+from dispatcher.core.transitions import legal
+from dispatcher.driver import Presence, QuotaReached, RateLimits, Scope
+from tests.core.build import NOW, after, instance, listed, offer, settings, state
 
 TWO = settings(offer("t4"), offer("u4"), offer("v4"), quota_groups={"t4": "g", "u4": "g", "v4": "h"})
 
@@ -87,9 +89,12 @@ def test_success_forgives_what_has_run_out():
     assert "create *" not in after(seen, made, now=NOW + 31).holdoffs
 
 
-@pytest.mark.parametrize(("kind", "ends"), [(HoldoffKind.QUOTA, True), (HoldoffKind.CAPACITY, False), (HoldoffKind.RATE, False)])
-def test_an_instance_that_is_gone_frees_quota(kind, ends):
-    """And nothing else; a new refusal finds its strikes again."""
+ENDS = [(HoldoffKind.QUOTA, True), (HoldoffKind.CAPACITY, True), (HoldoffKind.RATE, False), (HoldoffKind.DENIED, False)]
+
+
+@pytest.mark.parametrize(("kind", "ends"), ENDS)
+def test_12_13_an_instance_that_is_gone_frees_quota_and_room(kind, ends):
+    """And nothing else; no list is waited for, and a new refusal finds its strikes again."""
     seen = pacing.hold_off(state(instance(misses=(991.0, 992.0))), "create", refused(kind), "t4", NOW)
     seen = after(seen, m.RemoveInstance(name="i1"))
     assert (pacing.holdoff(seen, "create", "t4", NOW) is None) is ends
@@ -132,7 +137,121 @@ def test_rates_are_ceilings(changes, kind, at_once, after_ten):
 
 
 def test_all_calls_of_the_cloud_share_the_sites_rate():
-    """MaxCloudOpsPerSecond counts them together."""
+    """MaxCloudOpsPerSecond counts them together, and a create leaves one to the others, which are never starved."""
     seen = pacing.take(state(settings=settings(max_cloud_ops_per_second=1.0)), "create", NOW)
-    assert [pacing.tokens(seen, kind, NOW) for kind in ("list", "destroy", "set_tags")] == [0.0, 0.0, 0.0]
-    assert pacing.next_token_s(seen, "list", NOW) == NOW + 1.0
+    kinds = ("create", "list", "destroy", "set_tags", "poll_create")
+    assert [pacing.tokens(seen, kind, NOW) for kind in kinds] == [0.0, 1.0, 1.0, 1.0, 1.0]
+    assert pacing.next_token_s(seen, "create", NOW) == NOW + 1.0
+    seen = pacing.take(seen, "list", NOW)
+    assert pacing.next_token_s(seen, "destroy", NOW) == NOW + 1.0
+
+
+def test_each_kind_of_call_has_a_budget_of_its_own():
+    """A site's own limit goes before what the driver knows; both stand beside the one that all share."""
+    known = RateLimits(create=5.0, destroy=7.0, burst=3)
+    seen = state(settings=settings(cloud_limits=known, max_creates_per_second=2.0, max_destroys_per_second=None))
+    kinds = ("create", "destroy", "list")
+    assert [pacing.tokens(seen, kind, NOW) for kind in kinds] == [2.0, 3.0, math.inf]
+    seen = state(settings=settings(max_creates_per_second=8.0, max_cloud_ops_per_second=3.0, cloud_ops_burst=4))
+    assert [pacing.tokens(seen, kind, NOW) for kind in kinds] == [3.0, 4.0, 4.0]
+
+
+# --------------------------------------------------------------------------------------------------- what the cloud says
+
+
+def told(call: str = "create", **more) -> m.CallReported:
+    return m.CallReported(call=call, **more)
+
+
+def test_few_calls_that_remain_are_spread_before_the_limit_is_hit():
+    """Twelve left: three go at once, then each waits longer than the one before."""
+    seen, now, sent = after(state(), told(calls_remaining=12)), NOW, []
+    while len(sent) < 12:
+        now = max(now, pacing.next_token_s(seen, "create", now))
+        assert pacing.tokens(seen, "create", now) >= 1
+        seen = pacing.take(seen, "create", now)
+        sent.append(now - NOW)
+    gaps = [round(later - sooner, 1) for sooner, later in itertools.pairwise(sent)]
+    assert gaps[:2] == [0.0, 0.0]
+    assert gaps[2:] == sorted(gaps[2:])
+    assert sent[-1] > 50.0
+
+
+def test_what_is_still_on_its_way_is_taken_off_what_remains():
+    """The answer did not know of the two creates that went out after it was made."""
+    two = [instance(name, Phase.CREATING) for name in ("i1", "i2")]
+    assert after(state(*two), told(calls_remaining=20)).reports["create"].left == 18
+
+
+def test_what_was_said_long_ago_slows_nothing():
+    """Nobody knows how many calls remain after five minutes; other kinds of calls were never concerned."""
+    seen = pacing.take(after(state(), told(calls_remaining=0)), "create", NOW)
+    assert pacing.tokens(seen, "create", NOW + 29.0) < 1
+    assert pacing.tokens(seen, "create", NOW + 301.0) == math.inf
+    assert pacing.tokens(seen, "destroy", NOW) == math.inf
+
+
+def test_a_pause_that_a_good_answer_asks_for_is_obeyed():
+    """For this kind of call, and never shorter than one that is under way."""
+    seen = after(state(), told("list", retry_after_s=20.0), told("list", retry_after_s=5.0))
+    assert pacing.holdoff(seen, "list", None, NOW + 19.0).kind is HoldoffKind.RATE
+    assert pacing.holdoff(seen, "create", "t4", NOW) is None
+
+
+def test_limit_and_usage_are_kept_and_said():
+    """The last ones that an answer named, in the cloud's own unit."""
+    seen = after(state(), told(limit=10.0, usage=3.0), told(calls_remaining=50))
+    assert pacing.usage(seen, "create") == " (the cloud counts 3 of 10)"
+    assert pacing.usage(seen, "destroy") == ""
+
+
+HELD = [
+    # (what failed, the action that is not begun any more)
+    (m.DestroyFailed(name="i1", failure=refused(HoldoffKind.RATE, retry_after_s=60.0)), "destroy"),
+    (m.DestroyFailed(name="i1", failure=refused(HoldoffKind.DENIED)), "destroy"),
+    (m.TagsFailed(name="i1", failure=refused(HoldoffKind.RATE, retry_after_s=60.0)), "set_tags"),
+    (m.ListFailed(began_s=NOW, failure=refused(HoldoffKind.RATE, retry_after_s=60.0)), "list"),
+    (m.CreatePolled(name="i1", done=False, failure=refused(HoldoffKind.RATE, retry_after_s=60.0)), "poll_create"),
+]
+
+
+@pytest.mark.parametrize(("event", "call"), HELD)
+def test_every_kind_of_call_obeys_its_own_hold_off(event, call):
+    """What the cloud refuses of one kind waits, also destroys, tags and questions; the others go on."""
+    asked = instance("i2", Phase.BOOTING, operation="op", tags={"ArvadosIdleBehavior": "drain"})
+    actions = {
+        "destroy": m.DestroyInstance(name="i3", cause=DestroyCause.OPERATOR, reason="because"),
+        "set_tags": m.SaveTags(name="i2"),
+        "list": m.ListInstances(),
+        "poll_create": m.PollCreate(name="i2"),
+    }
+    seen = after(state(instance("i1", Phase.SHUTDOWN), asked, instance("i3")), event)
+    assert [name for name, action in actions.items() if legal(seen, action, NOW + 29.0) is not None] == [call]
+    assert legal(seen, actions[call], NOW + 61.0) is None
+
+
+def test_a_failure_of_one_destroy_holds_up_no_other():
+    """Only what the cloud says of all of them does."""
+    failed = m.DestroyFailed(name="i1", failure=refused(HoldoffKind.ERROR, Scope.REQUEST))
+    seen = after(state(instance("i1", Phase.SHUTDOWN)), failed)
+    assert pacing.holdoff(seen, "destroy", None, NOW) is None
+
+
+def test_12_13_a_destroy_that_the_cloud_confirms_frees_quota():
+    """The next create need not wait until the instance is gone from a list; refused again, it is no further strike."""
+    seen = pacing.hold_off(state(instance("i1", Phase.SHUTDOWN)), "create", refused(), "t4", NOW)
+    seen = after(seen, m.DestroyAccepted(name="i1"), now=NOW + 1)
+    assert pacing.holdoff(seen, "create", "t4", NOW + 1) is None
+    again = pacing.hold_off(seen, "create", refused(), "t4", NOW + 1)
+    assert pacing.holdoff(again, "create", "t4", NOW + 1).strikes == 1
+    once_more = after(again, m.DestroyAccepted(name="i1"), now=NOW + 2)
+    assert pacing.holdoff(once_more, "create", "t4", NOW + 2) is not None
+
+
+def test_a_create_that_fails_late_for_want_of_quota_is_a_refusal_of_quota():
+    """Accepted, then failed: what the list says of it counts as if the call had said so."""
+    late = listed("i1", state=Presence.FAILED, failure=QuotaReached("quota exceeded", scope=Scope.GROUP))
+    seen = after(state(instance("i1", Phase.BOOTING), settings=TWO), m.InstancesListed(began_s=NOW, instances=(late,)))
+    held = pacing.holdoff(seen, "create", "u4", NOW)
+    assert (held.kind, held.key) == (HoldoffKind.QUOTA, "group:g")
+    assert pacing.holdoff(seen, "create", "v4", NOW) is None

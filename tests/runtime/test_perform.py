@@ -87,20 +87,32 @@ class SlowQueue(World):
         return super().poll(look)
 
 
+@dataclass
 class CloudWorld(World):
+    says: dict[str, float] = field(default_factory=dict)  # what its answers report beside the answer
+
+    def _tell(self, call: Any) -> None:
+        for name, value in self.says.items():
+            setattr(call, name, value)
+
     def create(self, request: Any, call: Any) -> Created:
+        self._tell(call)
         return self._answer("create", Created(id="id-i1", operation="op"), request, call)
 
     def poll_create(self, operation: str, call: Any) -> Any:
+        self._tell(call)
         return self._answer("poll_create", True, operation)
 
     def list(self, call: Any) -> Listing:
+        self._tell(call)
         return self._answer("list", Listing((LISTED,)))
 
     def destroy(self, instance_id: str, call: Any) -> None:
+        self._tell(call)
         self._answer("destroy", None, instance_id)
 
     def set_tags(self, instance_id: str, tags: Any, call: Any) -> None:
+        self._tell(call)
         self._answer("set_tags", None, instance_id, dict(tags))
 
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
@@ -236,7 +248,7 @@ TABLE = [
     Row(
         action=m.PollCreate(name="i1"),
         done=[m.CreatePolled(name="i1", done=True)],
-        refused=[m.CreatePolled(name="i1", done=False)],
+        refused=[m.CreatePolled(name="i1", done=False, failure=CLOUD_FAILURE)],
         bug=[m.CreatePolled(name="i1", done=False)],
         stopped=[m.CreatePolled(name="i1", done=False)],
         gone=[m.CreatePolled(name="i1", done=False)],
@@ -307,6 +319,25 @@ each_act = pytest.mark.parametrize("row", TABLE, ids=lambda row: type(row.action
 def test_an_act_that_is_done(row: Row) -> None:
     """One event says how it ended; a poll and a list tell in parts what they saw before."""
     assert House().do(row.action) == row.done
+
+
+CALLS = [
+    (m.CreateInstance(name="i1", instance_type="small", secret="s"), "create"),
+    (m.PollCreate(name="i1"), "poll_create"),
+    (m.ListInstances(), "list"),
+    (m.DestroyInstance(name="i1", cause=DestroyCause.IDLE, reason="idle"), "destroy"),
+    (m.SaveTags(name="i1"), "set_tags"),
+]
+
+
+@pytest.mark.parametrize(("action", "call"), CALLS)
+@pytest.mark.parametrize("trouble", [None, CLOUD_ERROR])
+def test_what_the_driver_reports_of_a_call_is_told_last(action: m.Action, call: str, trouble: Exception | None) -> None:
+    """After the event that ends the act, so that this call no longer counts as on its way; also when the call failed."""
+    house = House()
+    house.cloud.says = {"calls_remaining": 7, "limit": 10.0}
+    house.cloud.trouble = trouble
+    assert house.do(action)[-1] == m.CallReported(call=call, calls_remaining=7, limit=10.0)
 
 
 @each_act

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dispatcher.core.messages import Action, Event
+from dispatcher.core.explain import statuses
+from dispatcher.core.messages import Action, ConnectionLost, Event
 from dispatcher.core.model import Container, ContainerState, Instance, Phase, Requirements
 from dispatcher.core.settings import Settings
 from dispatcher.driver import InstanceType
@@ -77,6 +78,10 @@ class Town(World):
     def machine(self, name: str) -> StubInstance:
         return next(machine for machine in self.stub.existing() if machine.name == name)
 
+    def why(self, uuid: str) -> str:
+        """What the dispatcher says that a container waits for."""
+        return statuses(self.state, self.clock.now_s)[uuid]
+
     # -- what happens
 
     def until_states(self, uuids: list[str], *states: ContainerState, within_s: float = 300.0) -> None:
@@ -85,6 +90,11 @@ class Town(World):
     def until_ready(self, count: int = 1, within_s: float = 120.0) -> list[Instance]:
         assert self.run(within_s, until=lambda: len(self.held(Phase.READY)) == count), self.what()
         return self.held(Phase.READY)
+
+    def lose(self, name: str) -> None:
+        """The machine dies, and with it the connection that the dispatcher keeps."""
+        self.stub.lose(self.machine(name).id)
+        self.later(0.05, lambda: self.leader.post(ConnectionLost(name=name)))
 
     def cut_network(self, for_s: float) -> None:
         """Our own network: no instance is reached."""

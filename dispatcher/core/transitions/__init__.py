@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dispatcher.core import messages as m
+from dispatcher.core import spending
 from dispatcher.core.model import State
 from dispatcher.core.transitions import cloud, operators, outputs, polls, processes, queue
 from dispatcher.core.transitions.legal import legal
@@ -42,6 +43,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.DestroyFailed: cloud.destroy_failed,
     m.TagsSaved: cloud.tags_saved,
     m.TagsFailed: cloud.tags_failed,
+    m.CallReported: cloud.call_reported,
     m.Probed: processes.probed,
     m.StartEnded: processes.start_ended,
     m.KillEnded: processes.kill_ended,
@@ -54,6 +56,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.LeadershipGained: operators.leadership_gained,
     m.LeadershipLost: operators.leadership_lost,
     m.SettingsLoaded: operators.settings_loaded,
+    m.DayTold: spending.day_told,
 }
 
 INTENTS: dict[type[m.Action], Change] = {

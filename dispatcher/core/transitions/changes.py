@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dispatcher.core import ending, pacing
+from dispatcher.core import ending, pacing, spending
 from dispatcher.core.model import NEVER, Container, Instance, State
 from dispatcher.core.transitions import table
 from dispatcher.core.values import replace
@@ -93,6 +93,7 @@ def remove_instance(state: State, name: str, why: str, now: float) -> State:
     """The instance is proved absent: what it held is lost, and quota may be free again if it ever was."""
     instance = state.instances[name]
     table.demand(instance.phase, None, name)
+    state = spending.close(state, [instance], now)
     held = [uuid for uuid in {**instance.bound, **instance.processes} if uuid in state.containers]
     for uuid in held:
         container = state.containers[uuid]
@@ -109,6 +110,6 @@ def remove_instance(state: State, name: str, why: str, now: float) -> State:
         if strays.get(uuid) == name:
             strays = strays.without(uuid)
     state = replace(state, instances=state.instances.without(name), strays=strays)
-    return pacing.relieve(state, now) if instance.id is not None else state
+    return pacing.relieve(state, instance.type, now) if instance.id is not None else state
 
 

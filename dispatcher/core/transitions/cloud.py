@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dispatcher.core import ending, pacing
+from dispatcher.core import ending, pacing, spending
+from dispatcher.core.failures import kind_of
 from dispatcher.core.messages import (
+    CallReported,
     CloudFailure,
     CreateFailed,
     CreateInstance,
@@ -60,6 +62,7 @@ def own_tags(instance: Instance, settings: Settings) -> dict[str, str]:
     """The tags that an instance must have: the site's, then ours, which win. Names as every Arvados dispatcher has them."""
     prefix = settings.tag_prefix
     return {
+        **({f"{prefix}ImageID": instance.image} if instance.image else {}),
         **settings.resource_tags,
         f"{prefix}InstanceSetID": settings.instance_set_id,
         f"{prefix}InstanceType": instance.type,
@@ -106,6 +109,7 @@ def begin_create(state: State, action: CreateInstance, now: float) -> State:
     instance = Instance(
         name=action.name, type=chosen.name, provider_type=chosen.provider_type, phase=Phase.CREATING,
         secret=action.secret, creating=True, create_changed_s=now, phase_since_s=now, appeared_s=now,
+        image=action.image, price=chosen.price, paid_since_s=now,
     )  # fmt: skip
     return put_instance(state, replace(instance, tags=own_tags(instance, state.settings)))
 
@@ -115,6 +119,7 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
     instance = state.instances.get(event.name)
     if instance is None:
         return state
+    state = replace(state, cloud=replace(state.cloud, accepted=state.cloud.accepted.set(instance.type, now)))
     instance = replace(
         instance, id=event.id, operation=event.operation, operation_polled_s=now, creating=False, create_unknown=False,
         create_changed_s=now, misses=(),
@@ -151,10 +156,16 @@ def _reach(state: State, event: CreateFailed) -> CloudFailure:
 
 
 def begin_poll_create(state: State, action: PollCreate, now: float) -> State:
+    state = pacing.take(state, "poll_create", now)
     return put_instance(state, replace(state.instances[action.name], polling_create=True))
 
 
 def create_polled(state: State, event: CreatePolled, now: float) -> State:
+    """How it stands. When the question failed nothing is known of the create: it is asked again."""
+    if event.failure is not None:
+        state = pacing.hold_off_all(state, "poll_create", event.failure, now)
+    else:
+        state = pacing.forgive(state, "poll_create", None, now)
     instance = state.instances.get(event.name)
     if instance is None:
         return state
@@ -194,6 +205,7 @@ def _adopt(state: State, listed: ListedInstance, began_s: float, until_s: float 
         operator=note_of(listed.tags, prefix, behavior, until_s), phase_since_s=now, appeared_s=now, listed_s=began_s,
         ever_listed=True, probe_due=True,
         condemned="" if type_name in state.settings.instance_types else WITHOUT_TYPE,
+        image=listed.tags.get(f"{prefix}ImageID", ""), price=spending.price_of(state, type_name), paid_since_s=now,
     )  # fmt: skip
     if listed.state is Presence.DELETING:
         reason = "the cloud was already deleting it when it was found"
@@ -228,7 +240,8 @@ def _failed(state: State, instance: Instance, listed: ListedInstance, now: float
     text = listed.failure.text if listed.failure is not None else "the cloud lists it as failed"
     scope = listed.failure.scope if listed.failure is not None else Scope.REQUEST
     state = put_instance(state, replace(instance, failure=text, operation=None))
-    failure = CloudFailure(text=text, scope=scope, kind=HoldoffKind.ERROR)
+    kind = kind_of(listed.failure) if listed.failure is not None else HoldoffKind.ERROR
+    failure = CloudFailure(text=text, scope=scope, kind=kind)
     return pacing.hold_off(state, "create", failure, instance.type, now)
 
 
@@ -272,6 +285,7 @@ def missed(state: State, event: InstancesMissed, now: float) -> State:
 
 
 def list_ended(state: State, event: ListEnded, now: float) -> State:
+    state = pacing.forgive(state, "list", None, now)
     cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=0, error="")
     if event.complete:
         first_s = cloud.first_listed_s if cloud.first_listed_s >= state.leadership.since_s else event.began_s
@@ -323,13 +337,16 @@ def destroy_accepted(state: State, event: DestroyAccepted, now: float) -> State:
     instance = state.instances.get(event.name)
     if instance is None or instance.destroy is None:
         return state
+    first = instance.destroy.acknowledged_s is None
     destroy = replace(instance.destroy, in_flight=False, acknowledged_s=now, error="")
+    state = pacing.forgive(state, "destroy", None, now)
+    if first:  # many clouds give the quota back now, and not when it is gone from their list
+        state = pacing.relieve(state, instance.type, now)
     return _list_by(put_instance(state, replace(instance, destroy=destroy)), now + LIST_SOON_S)
 
 
 def destroy_failed(state: State, event: DestroyFailed, now: float) -> State:
-    if event.failure.kind is HoldoffKind.RATE:
-        state = pacing.hold_off(state, "destroy", event.failure, None, now)
+    state = pacing.hold_off_all(state, "destroy", event.failure, now)
     instance = state.instances.get(event.name)
     if instance is None or instance.destroy is None:
         return state
@@ -350,13 +367,13 @@ def tags_saved(state: State, event: TagsSaved, now: float) -> State:
     instance = state.instances.get(event.name)
     if instance is None:
         return state
+    state = pacing.forgive(state, "set_tags", None, now)
     saved = replace(instance, saving_tags=False, tags=dict(event.tags), tags_changed_s=now, tags_failed=0)
     return put_instance(state, saved)
 
 
 def tags_failed(state: State, event: TagsFailed, now: float) -> State:
-    if event.failure.kind is HoldoffKind.RATE:
-        state = pacing.hold_off(state, "set_tags", event.failure, None, now)
+    state = pacing.hold_off_all(state, "set_tags", event.failure, now)
     instance = state.instances.get(event.name)
     if instance is None:
         return state
@@ -364,3 +381,5 @@ def tags_failed(state: State, event: TagsFailed, now: float) -> State:
     return put_instance(state, failed)
 
 
+def call_reported(state: State, event: CallReported, now: float) -> State:
+    return pacing.reported(state, event, now)

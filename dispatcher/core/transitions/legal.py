@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dispatcher.core import pacing
+from dispatcher.core import pacing, spending
 from dispatcher.core.messages import (
     Action,
     BindContainer,
@@ -201,13 +201,23 @@ def _create(state: State, action: CreateInstance, now: float) -> Reason:
     held = pacing.holdoff(state, "create", action.instance_type, now)
     if held is not None:
         return f"{held.kind.value}: {held.reason}"
+    if known is None and (why := _too_dear(state, action.instance_type, now)) is not None:
+        return why
     return None if pacing.tokens(state, "create", now) >= 1 else "the rate of creates"
+
+
+def _too_dear(state: State, type_name: str, now: float) -> Reason:
+    if spending.over_day(state, now):
+        return "MaxPricePerDay is spent"
+    return "MaxPricePerHour leaves no room for it" if spending.over_hour(state, type_name) else None
 
 
 def _poll_create(state: State, action: PollCreate, now: float) -> Reason:
     instance = state.instances.get(action.name)
     if instance is None or instance.operation is None:
         return "no create is on its way"
+    if pacing.holdoff(state, "poll_create", None, now) is not None or pacing.tokens(state, "poll_create", now) < 1:
+        return "the cloud asked for a pause"
     return "it is being asked for" if instance.polling_create else None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dispatcher.core import sizing
+import math
+
+from dispatcher.core import sizing, spending
 from dispatcher.core.maps import Map
 from dispatcher.core.messages import (
     CondemnInstance,
@@ -81,6 +83,7 @@ def begin_condemn(state: State, action: CondemnInstance, now: float) -> State:
 def leadership_gained(state: State, event: LeadershipGained, now: float) -> State:
     """A new term is an ordinary start: another dispatcher may have led meanwhile, used, drained or destroyed what we hold. So
     nothing that we held counts, neither phases nor clocks nor an operator's choice: lists, polls and probes bring it back."""
+    state = spending.close(state, state.instances.all(), now)
     leadership = replace(
         state.leadership, leading=True, term=state.leadership.term + 1, since_s=now, quiet_s=event.quiet_s, holder=""
     )
@@ -96,6 +99,10 @@ def leadership_gained(state: State, event: LeadershipGained, now: float) -> Stat
 
 
 def leadership_lost(state: State, event: LeadershipLost, now: float) -> State:
+    """Who waits counts no money: another dispatcher does."""
+    state = spending.close(state, state.instances.all(), now)
+    uncounted = ((i.name, replace(i, paid_since_s=math.inf)) for i in state.instances.all())
+    state = replace(state, instances=state.instances.update(uncounted))
     return replace(state, leadership=replace(state.leadership, leading=False, holder=event.holder))
 
 
@@ -107,6 +114,8 @@ def _judge_types(state: State) -> State:
             judged.append((instance.name, replace(instance, condemned=WITHOUT_TYPE)))
         elif known and instance.condemned == WITHOUT_TYPE:
             judged.append((instance.name, replace(instance, condemned="")))
+        elif known and instance.price != (price := state.settings.instance_types[instance.type].price):
+            judged.append((instance.name, replace(instance, price=price)))
     return replace(state, instances=state.instances.update(judged))
 
 

@@ -27,6 +27,7 @@ from dispatcher.core.values import replace
 
 UNCERTAIN_S = 10.0  # after the transport of an unknown start was closed: until then its process may still appear
 START_RETRY_S = 2.0
+LISTS_APART_S = 1.0  # between lists that broken connections ask for
 SIGKILL = 9
 UNFIT = "its boot probe fails"  # a reason to condemn that its next boot probe may take back
 
@@ -300,5 +301,6 @@ def connection_lost(state: State, event: ConnectionLost, now: float) -> State:
     """The connection broke: perhaps the instance is gone, so a list is due at once."""
     if event.name not in state.instances:
         return state
-    cloud = replace(state.cloud, list_due_s=min(state.cloud.list_due_s, now))
+    at_s = max(now, state.cloud.list_ended_s + LISTS_APART_S)  # a thousand connections break together when it is our network
+    cloud = replace(state.cloud, list_due_s=min(state.cloud.list_due_s, at_s))
     return _probe_now(replace(state, cloud=cloud), event.name)

@@ -58,7 +58,7 @@ def shares_vcpu(instance: Instance) -> bool:
 
 
 def has_room(state: State, instance: Instance, container: Container) -> bool:
-    if container.fit is None or instance.type not in container.fit.types:
+    if container.fit is None or instance.type not in container.fit.types or instance.image != container.fit.image:
         return False
     left = room(state, instance)
     return left is not None and sizing.accommodates(left, container.fit.need, shares_vcpu(instance))
