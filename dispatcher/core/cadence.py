@@ -115,9 +115,10 @@ def queue_due_s(state: State, now: float) -> float:
 def list_interval_s(state: State) -> float:
     """Five seconds while something about an instance can only be learnt from a list; else SyncInterval."""
     active = any(
-        i.create_unknown or i.phase in (Phase.UNKNOWN, Phase.SHUTDOWN) or i.misses or (i.id is not None and i.address is None)
+        i.create_unknown or i.phase is Phase.SHUTDOWN or i.misses or (i.id is not None and i.address is None)
+        or (i.phase is Phase.UNKNOWN and i.processes_listed_s < state.leadership.since_s)
         for i in state.instances.all()
-    )
+    )  # fmt: skip
     return min(LIST_ACTIVE_S, state.settings.sync_interval_s) if active else state.settings.sync_interval_s
 
 

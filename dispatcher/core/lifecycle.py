@@ -152,6 +152,8 @@ def _boot_timed_out(state: State, instance: Instance, now: float) -> bool:
     empty, or was silent all the time while others answered."""
     if instance.phase not in (Phase.BOOTING, Phase.UNKNOWN) or instance.processes:
         return False
+    if instance.condemned.startswith(UNFIT):  # it is being drained
+        return False
     deadline_s = instance.phase_since_s + state.settings.timeout_booting_s
     if now < deadline_s or (instance.address is not None and instance.probed_s < deadline_s):
         return False

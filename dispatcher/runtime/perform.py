@@ -23,7 +23,7 @@ from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.failed import failure_of as failure_of
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target
 from dispatcher.runtime.runtime_status import merged
-from dispatcher.runtime.scrub import Scrub
+from dispatcher.runtime.scrub import Scrub, last_lines
 from dispatcher.runtime.times import unix_s
 
 SLICE = 50
@@ -363,7 +363,8 @@ class Perform:
         text = ""
         if container is not None and awaited(container, began):
             instance = _held(state, action.name)
-            text = self._ports.scrub(self._ports.instances.output(self._target(instance), action.uuid), instance.secret)
+            said = self._ports.instances.output(self._target(instance), action.uuid)
+            text = last_lines(self._ports.scrub(said, instance.secret))
         return [m.OutputFetched(name=action.name, uuid=action.uuid, began_s=began, text=text)]
 
 

@@ -1,4 +1,4 @@
-"""What a machine wrote, made fit to be shown: no control characters, no secret that we know of, and not too much of it.
+"""What a machine wrote, made fit to be shown: no control characters and no secret that we know of.
 
 It stands between the instance and everything else: State, log, story and the record of the container only ever see what this
 returned.
@@ -24,8 +24,13 @@ class Scrub:
         self._known = Secrets(secrets)
 
     def __call__(self, text: str, *secrets: str) -> str:
+        """All of it, over as many lines."""
         text = ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
         text = V2_TOKENS.sub("***", CONTROLS.sub(" ", text))
         text = Secrets(secrets).blanked(self._known.blanked(text))
-        lines = [line.rstrip() for line in text.splitlines()]
-        return "\n".join(lines[-MOST_LINES:])[-MOST_CHARACTERS:].strip("\n")
+        return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def last_lines(text: str) -> str:
+    """The end of it, however much an instance sends."""
+    return "\n".join(text.splitlines()[-MOST_LINES:])[-MOST_CHARACTERS:].strip("\n")

@@ -37,7 +37,7 @@ FAULTS: tuple[str, ...] = (
     *("instance never boots", "instance breaks", "instance reports broken", "instance hangs", "runner missing"),
     "instance turns unfit",
     *("instance lost", "instance cut off", "connection lost", "own network outage", "own network down", "queue outage"),
-    *("probe lost", "start lost", "start not sent", "output hangs", "output lost", "credentials expired"),
+    *("probe lost", "start lost", "start not sent", "start refused", "output hangs", "output lost", "credentials expired"),
     *("runner crashes", "runner ignores TERM", "runner is unkillable", "run lock stays"),
     *("dispatcher killed", "leader changed", "wall clock jumped", "settings reloaded", "hint", "priority changed"),
     *("operator: run", "operator: hold", "operator: drain", "operator: for a time"),

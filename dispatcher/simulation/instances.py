@@ -19,6 +19,7 @@ from drivers.stub import CommandFailed, StubCloud, StubInstance, StubProcess, Un
 class InstanceKnobs:
     lost_start_rate: float = 0.0  # the start took effect, or will, and nobody knows
     unsent_start_rate: float = 0.0
+    refused_start_rate: float = 0.0  # the runner says no
     lost_probe_rate: float = 0.0
     hung_output_rate: float = 0.0  # the command that reads an output does not come back in time
     lost_output_rate: float = 0.0
@@ -95,6 +96,8 @@ class FakeInstances:
             return StartReport(outcome=StartOutcome.NOT_SENT, error=str(error))
         if self._fault("start not sent", self.knobs.unsent_start_rate):
             return StartReport(outcome=StartOutcome.NOT_SENT, error="the connection broke before the command")
+        if self._fault("start refused", self.knobs.refused_start_rate):
+            return StartReport(outcome=StartOutcome.REFUSED, error=f"start: exit status 1: no disk\n{instance.secret}")
         if self._fault("start lost", self.knobs.lost_start_rate):
             self._start_late(instance, uuid)
             return StartReport(outcome=StartOutcome.UNKNOWN, error="the connection broke")

@@ -86,6 +86,7 @@ class FakeQueue:
         self.ended_at: list[tuple[float, str]] = []
         self.lists: list[float] = []  # when a list request came
         self.serial = 0
+        self.status_reads = 0
         self.address_of: Callable[[str], str] = lambda instance_id: ""
 
     # -- what users do
@@ -230,6 +231,7 @@ class FakeQueue:
         return self._short(entry)
 
     def runtime_status(self, uuid: str) -> Mapping[str, object]:
+        self.status_reads += 1
         self._arrive("status")
         status = dict(self.entries[uuid].runtime_status)
         self._leave("status")

@@ -133,7 +133,7 @@ class Storm:
         )  # fmt: skip
         self.world.instances.knobs = InstanceKnobs(
             lost_start_rate=rate(0.2), unsent_start_rate=rate(0.2), lost_probe_rate=rate(0.1), hung_output_rate=rate(0.3),
-            lost_output_rate=rate(0.3),
+            lost_output_rate=rate(0.3), refused_start_rate=rate(0.1),
         )
 
     # -- what happens
