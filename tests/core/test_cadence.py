@@ -92,7 +92,8 @@ def test_a_record_is_asked_for_when_it_is_due(fields, asked):
 LISTS = [
     # (an instance, seconds between lists)
     (instance(), 60.0),
-    (instance(phase=Phase.UNKNOWN), 5.0),
+    (instance(phase=Phase.UNKNOWN, processes_listed_s=NEVER), 5.0),
+    (instance(phase=Phase.UNKNOWN), 60.0),  # heard of in this term: it may stay unfit for days
     (instance(phase=Phase.SHUTDOWN), 5.0),
     (instance(misses=(995.0,)), 5.0),
     (instance(address=None), 5.0),
@@ -140,6 +141,9 @@ PROBES = [
     (instance(probe_failures=1), 992.0),
     (instance(probe_failures=9), 1000.0),
     (replace(instance(), processes={C1: process(C1, ProcessPhase.UNCERTAIN)}), 992.0),
+    (replace(instance(), processes={C1: process(C1)}, start_changed_s=980.1), 991.0),  # an attempt younger than 10 s
+    (replace(instance(), processes={C1: process(C1)}, start_changed_s=979.9), 1000.0),
+    (replace(instance(start_changed_s=989.0)), 1000.0),  # and over
     (instance(processes_listed_s=NEVER, probed_s=NEVER), NOW),  # not heard of in this term
     (instance(probing=True), float("inf")),
     (instance(address=None), float("inf")),
@@ -150,7 +154,8 @@ PROBES = [
 
 @pytest.mark.parametrize(("one", "due_s"), PROBES)
 def test_when_an_instance_is_probed(one, due_s):
-    """Each second while it boots, every two while something is uncertain, else at ProbeInterval; at once on a hint."""
+    """Each second while it boots or an attempt is young, every two while something is uncertain, else at ProbeInterval; and at
+    once on a hint."""
     assert cadence.probe_due_s(state(one), one, NOW) == pytest.approx(due_s)
 
 
