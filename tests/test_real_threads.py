@@ -23,9 +23,11 @@ import dispatcher.embedded.runner
 from dispatcher.config import Config, load
 from dispatcher.core.model import Phase, State
 from dispatcher.runtime.daemon import Daemon, build
+from dispatcher.web.app import make_app
 from drivers.local import processes
 from drivers.ssh_server import new_private_key
 from tests.embedded.live import LiveQueue, until
+from tests.web.exposition import Page, read
 
 RUNNER = dispatcher.embedded.runner.__file__
 STOP_S = 8.0
@@ -181,6 +183,12 @@ def held_by_another(path: Path) -> Iterator[None]:
         yield
 
 
+def scraped(daemon: Daemon) -> Page:
+    """What a Prometheus server would read now."""
+    client = make_app(daemon.view(), "management").test_client()
+    return read(client.get("/metrics", headers={"Authorization": "Bearer management"}).text)
+
+
 # ------------------------------------------------------------------------------------------------------------------- tests
 
 
@@ -205,6 +213,25 @@ def test_containers_run_and_what_is_reloaded_counts(house: House, queue: LiveQue
     assert house.processes() == []
     assert not daemon.perform.bugs
     assert daemon.store.planner_bugs == 0
+
+
+def test_the_metrics_of_a_daemon_that_works(house: House, queue: LiveQueue) -> None:
+    """Wired on real threads: acts, changes, passes and the file that is in force, which a reload changes."""
+    daemon = house.start()
+    run_to_the_end(daemon, queue, [queue.queued() for _ in range(2)])
+    page = scraped(daemon)
+    assert page.dispatch("boot_outcomes", outcome="success") >= 1
+    assert page.dispatch("driver_operations", operation="Create", error="0") >= 1
+    assert page.dispatch("containers_time_from_queue_to_crunch_run_seconds_count") == 2
+    assert set(page.of("loop_pass_duration_seconds", "loop")) == {"queue-sync", "scheduler", "lifecycle", "prober"}
+    assert page.dispatch("queue_poll_records") >= 0
+    assert page.of("bugs_total", "where") == {}
+    before = page["arvados_config_load_timestamp_seconds"].samples
+    house.write(timeout_idle="9s")
+    daemon.reload()
+    after = scraped(daemon)["arvados_config_load_timestamp_seconds"].samples
+    assert len(after) == 1
+    assert set(after) != set(before)
 
 
 def test_a_broken_file_leaves_in_force_what_is(house: House) -> None:

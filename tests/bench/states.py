@@ -14,6 +14,7 @@ from dispatcher.core.model import ContainerRecord, ContainerState, Requirements,
 from dispatcher.core.settings import Settings
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.driver import InstanceType
+from dispatcher.runtime.metrics.facts import Recorder
 from dispatcher.runtime.perform import slices
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
@@ -50,7 +51,13 @@ class House:
 
     def __post_init__(self) -> None:
         teller = Teller(Story(self.clock), self.clock, tell=lambda told: None)
-        self.store = Store(self.state, self.clock.monotonic, strict=True, listener=teller.hear)
+        recorder = Recorder(self.clock)
+
+        def hear(before: State, after: State, message: m.Event | m.Action) -> None:
+            recorder.hear(before, after, message)
+            teller.hear(before, after, message)
+
+        self.store = Store(self.state, self.clock.monotonic, strict=True, listener=hear)
 
     def post(self, *events: m.Event) -> None:
         for event in events:

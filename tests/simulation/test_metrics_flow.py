@@ -128,6 +128,8 @@ def test_the_gauges_from_booting_to_gone() -> None:
     assert here.by_category() == {"hold": (1, 0.36, 2, 8), "idle": (1, 0.36, 2, 8)}
     assert page.of("instances_state", "state") == {"idle": 1, "shutdown": 1}
     assert page.of("instances_destroyed_total", "cause") == {"idle": 1}
+    age_s = here.clock.now_s - here.state.instances[held].answered_s
+    assert page.dispatch("probe_age_seconds_median") == pytest.approx(age_s)  # of the held one alone
     assert here.run(60.0, until=lambda: len(here.held()) == 1)
     assert here.scrape().of("instances_disappeared", "state") == {"shutdown": 1}
 
@@ -291,6 +293,7 @@ def test_quota_shows_in_every_gauge_that_it_touches() -> None:
     assert page.dispatch("driver_operations", operation="Create", error="0") == 1
     assert page.dispatch("create_failing_seconds_total", instance_type="a2") > 0
     assert page.of("boot_outcomes", "outcome") == {"success": 1}  # a create that was refused has none
+    assert page.of("instances_disappeared", "state") == {}  # and what never was is not gone
     here.stub.knobs = StubKnobs.kind(boot_s=5.0)
     here.until_over()
     page = here.scrape()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import SummaryMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from dispatcher.core.model import State
@@ -138,6 +139,15 @@ def test_metrics_are_text() -> None:
     answer = get("/metrics", FakeView(metrics=registry()))
     assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert 'toy_instances{state="idle"} 3\n' in answer.text
+
+
+def test_a_label_may_hold_any_text() -> None:
+    """A type's name with quotes, backslashes and line ends comes back as it was."""
+    made, odd = CollectorRegistry(), 'two "quoted" \\ and\na line'
+    Gauge("toy_instances", 'Instances: "all" \\ of\nthem', ["type"], registry=made).labels(odd).set(1)
+    page = get("/metrics", FakeView(metrics=made)).text
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    assert families["toy_instances"].samples[0].labels == {"type": odd}
 
 
 def test_metrics_are_json() -> None:
