@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.maps import Map
-from dispatcher.core.model import Destroy, DestroyCause, Instance, Phase, ProcessPhase, State
+from dispatcher.core.model import ContainerState, Destroy, DestroyCause, Instance, Phase, ProcessPhase, State
 from dispatcher.meters import catalogue as c
 from dispatcher.runtime.metrics.facts import SERIES, WAITING, Recorder, boot_outcome
 from dispatcher.runtime.store import Store
@@ -152,3 +152,24 @@ def test_a_start_whose_answer_was_lost_counts_when_a_probe_finds_it() -> None:
 def test_every_series_that_is_read_off_changes_is_in_the_catalogue() -> None:
     """And so in docs/metrics.md."""
     assert set(SERIES) <= set(c.SERIES)
+
+
+@pytest.mark.parametrize(("failed_attempts", "counted"), [(0, 1), (1, 0)])
+def test_only_the_first_lock_tells_how_long_a_container_waited_for_it(failed_attempts: int, counted: int) -> None:
+    """After a failed attempt the wait is ours."""
+    recorder = Recorder(Clock(now_s=1000.0))
+    queued = build.container(failed_attempts=failed_attempts)
+    locked = replace(queued, state=ContainerState.LOCKED, ours=True)
+    recorder.hear(build.state(queued), build.state(locked), m.QueueHinted())
+    recorder.catch_up()
+    assert recorder.board.value(c.SEEN_TO_LOCKED) == counted
+
+
+def test_a_container_is_lost_once() -> None:
+    """Whatever else changes about it afterwards."""
+    recorder = Recorder(Clock())
+    there, lost = build.container(), build.container(lost="it disappeared")
+    recorder.hear(build.state(there), build.state(lost), m.QueueHinted())
+    recorder.hear(build.state(lost), build.state(replace(lost, priority=7)), m.QueueHinted())
+    recorder.catch_up()
+    assert recorder.board.value(c.CONTAINERS_LOST) == 1

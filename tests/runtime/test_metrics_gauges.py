@@ -1,0 +1,111 @@
+"""Gauges of one State each: what the flows in virtual time cannot hold still."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dispatcher.core.maps import Map
+from dispatcher.core.model import ContainerState, Holdoff, HoldoffKind, IdleBehavior, Phase, State
+from dispatcher.runtime.metrics.gauges import gauges
+from tests.core import build
+
+NOW_S, WALL_S = 1000.0, 1_800_000_000.0
+CREATED_AT = "2027-01-15T07:59:00Z"  # a minute before WALL_S
+
+
+def told(state: State, name: str, **labels: str) -> float:
+    families = {family.name: family for family in gauges(state, NOW_S, WALL_S)}
+    return next(s.value for s in families[f"arvados_dispatchcloud_{name}"].samples if s.labels == labels)
+
+
+def holdoff(kind: HoldoffKind, until_s: float, key: str = "*") -> Map[Holdoff]:
+    held = Holdoff(call="create", key=key, kind=kind, until_s=until_s, since_s=900.0, strikes=1, reason="no")
+    return Map([(f"create {key}", held)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "until_s", "at_quota"),
+    [(HoldoffKind.QUOTA, 1060.0, 1), (HoldoffKind.QUOTA, 999.0, 0), (HoldoffKind.CAPACITY, 1060.0, 0)],
+)
+def test_at_quota_is_a_quota_in_force(kind: HoldoffKind, until_s: float, at_quota: int) -> None:
+    """Neither one that has run out, nor a lack of capacity."""
+    state = build.state(holdoffs=holdoff(kind, until_s))
+    assert told(state, "at_quota") == at_quota
+    assert told(state, "holdoffs", call="create", kind=kind.value) == (until_s > NOW_S)
+    assert told(state, "holdoff_remaining_seconds", call="create") == max(0.0, until_s - NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "shut_out"),
+    [
+        (HoldoffKind.QUOTA, "*", 2),
+        (HoldoffKind.QUOTA, "type:t4", 2),
+        (HoldoffKind.CAPACITY, "type:t4", 0),
+        (HoldoffKind.RATE, "*", 0),
+    ],
+)
+def test_who_is_shut_out_waits_for_a_quota(kind: HoldoffKind, key: str, shut_out: int) -> None:
+    """A lack of capacity and a pace are other reasons to wait."""
+    waiting = (build.container(build.C1), build.container(build.C2))
+    assert told(build.state(*waiting, holdoffs=holdoff(kind, 1060.0, key)), "containers_not_allocated_over_quota") == shut_out
+
+
+@pytest.mark.parametrize(
+    ("phase", "bound", "allocated"),
+    [
+        (Phase.CREATING, False, 1),
+        (Phase.BOOTING, False, 1),
+        (Phase.BOOTING, True, 1),
+        (Phase.READY, False, 0),
+        (Phase.READY, True, 0),
+    ],
+)
+def test_a_place_on_an_instance_that_is_not_ready_is_allocated(phase: Phase, bound: bool, allocated: int) -> None:
+    """Whether it is bound to it already, or will be as soon as the cloud has accepted it."""
+    more: dict[str, Any] = {"state": ContainerState.LOCKED, "instance": "i1"} if bound else {}
+    state = build.state(build.container(**more), build.instance("i1", phase))
+    assert told(state, "containers_allocated_not_started") == allocated
+
+
+@pytest.mark.parametrize(
+    ("more", "waits_s"),
+    [
+        ({"created_at": CREATED_AT}, 60.0),
+        ({}, 100.0),  # nobody said when it was made: since it was first seen
+        ({"created_at": "some day"}, 100.0),
+        ({"created_at": CREATED_AT, "priority": 0}, 0.0),
+        ({"created_at": CREATED_AT, "state": ContainerState.RUNNING}, 0.0),
+    ],
+)
+def test_the_longest_wait_is_of_who_is_wanted_and_not_started(more: dict[str, Any], waits_s: float) -> None:
+    """From its creation until a runner of it is there."""
+    assert told(build.state(build.container(**more)), "containers_longest_wait_time_seconds") == waits_s
+
+
+@pytest.mark.parametrize(
+    ("phase", "behavior", "runs", "category"),
+    [
+        (Phase.CREATING, IdleBehavior.RUN, False, "booting"),
+        (Phase.BOOTING, IdleBehavior.RUN, False, "booting"),
+        (Phase.BOOTING, IdleBehavior.HOLD, False, "hold"),
+        (Phase.UNKNOWN, IdleBehavior.RUN, False, "unknown"),
+        (Phase.UNKNOWN, IdleBehavior.RUN, True, "inuse"),
+        (Phase.READY, IdleBehavior.RUN, False, "idle"),
+        (Phase.READY, IdleBehavior.DRAIN, False, "idle"),
+        (Phase.READY, IdleBehavior.HOLD, False, "hold"),
+        (Phase.READY, IdleBehavior.HOLD, True, "inuse"),
+        (Phase.SHUTDOWN, IdleBehavior.RUN, False, "idle"),
+        (Phase.SHUTDOWN, IdleBehavior.HOLD, False, "hold"),
+        (Phase.SHUTDOWN, IdleBehavior.RUN, True, "inuse"),
+    ],
+)
+def test_an_instance_has_one_category(phase: Phase, behavior: IdleBehavior, runs: bool, category: str) -> None:
+    """In use, on hold, booting, unknown, idle: the first that applies."""
+    running = (build.C1,) if runs else ()
+    one = build.instance("i1", phase, *running, idle_behavior=behavior)
+    state = replace(build.state(), instances=Map([("i1", one)]))
+    assert told(state, "instances_total", category=category, instance_type="t4") == 1
+    assert told(state, "instances_price", category=category) == 1.0
