@@ -230,9 +230,13 @@ LOCK_FAILURES = _own(
     "lock_failures_total", Kind.COUNTER, "Locks that were not had, by status of the answer; none when there was no answer.",
     "status",
 )  # fmt: skip
-POLL_AGE = _own("queue_poll_age_seconds", Kind.GAUGE, "Time since the last complete poll of the queue began.")
-POLL_TOOK = _own("queue_poll_duration_seconds", Kind.GAUGE, "How long the last complete poll of the queue took.")
-POLL_SIZE = _own("queue_poll_records", Kind.GAUGE, "How many records the last complete poll of the queue brought.")
+POLL_AGE = _own("queue_poll_age_seconds", Kind.GAUGE, "Time since the last poll began that showed all containers of ours.")
+POLL_TOOK = _own("queue_poll_duration_seconds", Kind.GAUGE, "How long the last look at the top of the queue took.")
+POLL_SIZE = _own("queue_poll_records", Kind.GAUGE, "How many records the last look at the queue brought.")
+QUEUE_WAITING = _own(
+    "queue_waiting", Kind.GAUGE,
+    "Containers that wait at the queue service, those that were not read included, when last counted; NaN: not counted yet.",
+)  # fmt: skip
 LOCK_WINDOW = _own("lock_window", Kind.GAUGE, "How many locks may be on their way at once; it shrinks on 503.")
 
 # SSH

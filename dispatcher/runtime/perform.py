@@ -53,7 +53,7 @@ class Watch(Protocol):
     def ended(self, done: Performed) -> None: ...
 
     def polled(self, records: int) -> None:
-        """A complete poll of the queue brought so many records."""
+        """A look at the queue brought so many records."""
 
 
 class Unwatched:

@@ -76,7 +76,7 @@ class ActMeter:
             self.bugs += 1
 
     def polled(self, records: int) -> None:
-        """A complete poll brought so many records."""
+        """A look at the queue brought so many records."""
         self.poll_records = records
 
     def _count(self, done: Performed) -> None:

@@ -5,6 +5,7 @@ Those who wait are sorted by the very pass that decides, so that the numbers can
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -154,4 +155,5 @@ def _queue(state: State, now_s: float) -> Iterator[Metric]:
     queue = state.queue
     yield _one(c.POLL_AGE, now_s - queue.polled_s if queue.polled_s != NEVER else 0.0)
     yield _one(c.POLL_TOOK, queue.poll_took_s)
+    yield _one(c.QUEUE_WAITING, queue.waiting if queue.waiting is not None else math.nan)
     yield _one(c.LOCK_WINDOW, queue.lock_window)
