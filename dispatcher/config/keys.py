@@ -249,6 +249,12 @@ OWN_KEYS: tuple[Key, ...] = (
         "A file for what operators do, one JSON line for each act; empty: the ordinary log only, where it always stands.",
     ),
     _own(
+        "MaxWaitTime", PATIENCE, "settings.max_wait_s", "0",
+        "How long a container may wait without ever having had a place, before it is cancelled and told what it waited for. Not "
+        "counted: the time in which the API or the cloud cannot be asked, or another dispatcher leads. 0: for ever. A request "
+        "that allows further attempts gets a fresh container, which waits anew.", reload=True,
+    ),
+    _own(
         "StatusInterval", DURATION, "settings.status_interval_s", "0",
         "How often the log tells in one line how everything stands; 0: never.", reload=True,
     ),

@@ -424,6 +424,7 @@ class State:
     spending: Spending = field(default_factory=Spending)
     leadership: Leadership = field(default_factory=Leadership)
     strays: Map[str] = field(default_factory=Map)  # uuid of a process whose container we do not hold → instance
+    outages: tuple[tuple[float, float], ...] = ()  # from when to when (inf: now) the queue or the cloud could not be asked
 
     def instance_type(self, name: str) -> InstanceType | None:
         return self.settings.instance_types.get(name)

@@ -75,6 +75,7 @@ class Settings:
     timeout_stale_run_lock_s: float = 5.0
     timeout_term_s: float = 120.0
     timeout_kill_s: float = 20.0  # ours: from the KILL until the runner counts as unkillable
+    max_wait_s: float = 0.0  # ours: a container that never had a place is cancelled after this; 0 = never
     stale_lock_timeout_s: float = 60.0
 
     # Deadlines of single acts: ours

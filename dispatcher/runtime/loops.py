@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dispatcher.core import cadence, lifecycle, pacing, reconcile, schedule, turns
+from dispatcher.core import cadence, lifecycle, pacing, patience, reconcile, schedule, turns
 from dispatcher.core.model import State
 from dispatcher.core.schedule import Draw
 from dispatcher.runtime.loop import LoopSpec
@@ -22,9 +22,9 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
         ),
         LoopSpec(
             name="scheduler",
-            planners=(reconcile.plan, lambda state, now: schedule.plan(state, now, draw)),
+            planners=(reconcile.plan, patience.plan, lambda state, now: schedule.plan(state, now, draw)),
             topics=("containers", "queue", "instances", "cloud", "control"),
-            due=_earliest(reconcile.due_s, _attempts_due_s),
+            due=_earliest(reconcile.due_s, patience.due_s, _attempts_due_s),
         ),
         LoopSpec(
             name="lifecycle",

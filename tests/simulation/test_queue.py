@@ -138,3 +138,26 @@ def test_containers_that_fall_out_of_the_window_are_neither_lost_nor_asked_for_a
     assert most_in_a_minute(here.queue.lists) <= 60 + 20  # the bucket of a short queue, and then of a long one
     assert {here.entry(uuid).state for uuid in old} <= {QUEUED, RUNNING, COMPLETE, LOCKED}
     here.check()
+
+
+# --------------------------------------------------------------------------------------------------------------- patience
+
+
+def test_max_wait_time_cancels_who_could_not_be_scheduled_and_says_what_it_waited_for():
+    """One request, in which the reason stands; the hour in which the API is down is not counted, nor is the cloud's."""
+    here = town(offer("b4", 4), max_instances=1, max_wait_s=600.0)
+    long = here.submit(wants(4), length_s=100_000.0, priority=2 << 50)
+    here.until_states([long], RUNNING)
+    waits, came_s = here.submit(wants(), attempts=1), here.clock.now_s
+    here.run(300.0)
+    here.queue.knobs.down_until_s = here.clock.now_s + 3600.0
+    here.run(3600.0 + 200.0)
+    assert here.is_state(waits, QUEUED)
+    here.until_states([waits], CANCELLED, within_s=200.0)
+    assert 4200.0 <= here.clock.now_s - came_s < 4230.0
+    (action,) = here.journal.of(m.CancelContainer)
+    assert (action.uuid, action.error) == (waits, "the container could not be scheduled within 600 s (MaxWaitTime)")
+    assert action.detail == "at the end it waited at position 1: MaxInstances (1) is reached"
+    assert waits not in [message.uuid for message in here.journal.of(m.LockContainer)]
+    assert here.is_state(long, RUNNING)
+    here.check()

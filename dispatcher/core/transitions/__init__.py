@@ -14,6 +14,7 @@ from dispatcher.core import spending
 from dispatcher.core.model import State
 from dispatcher.core.transitions import cloud, operators, outputs, polls, processes, queue
 from dispatcher.core.transitions.legal import legal
+from dispatcher.core.transitions.outages import watched
 from dispatcher.core.transitions.table import IllegalTransition
 from dispatcher.core.values import replace
 
@@ -25,8 +26,8 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.QueueIdentified: queue.identified,
     m.ContainersObserved: queue.observed,
     m.ContainersAbsent: queue.absent,
-    m.QueuePolled: polls.polled,
-    m.QueuePollFailed: polls.poll_failed,
+    m.QueuePolled: watched(polls.polled),
+    m.QueuePollFailed: watched(polls.poll_failed),
     m.QueueHinted: polls.hinted,
     m.ContainersRead: queue.read,
     m.ContainersReadFailed: queue.read_failed,
@@ -37,8 +38,8 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.CreatePolled: cloud.create_polled,
     m.InstancesListed: cloud.listed,
     m.InstancesMissed: cloud.missed,
-    m.ListEnded: cloud.list_ended,
-    m.ListFailed: cloud.list_failed,
+    m.ListEnded: watched(cloud.list_ended),
+    m.ListFailed: watched(cloud.list_failed),
     m.DestroyAccepted: cloud.destroy_accepted,
     m.DestroyFailed: cloud.destroy_failed,
     m.TagsSaved: cloud.tags_saved,
