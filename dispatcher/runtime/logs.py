@@ -139,6 +139,7 @@ def set_up(
     """Every record of the process goes through one handler. Secrets that are learnt later are registered at what returns.
     Acts of operators go to ``audit_file`` as well, if one is named; raises OSError when it cannot be written."""
     blank = Secrets(secrets)
+    audit_handler = _audit_handler(audit_file, blank, cluster_id) if audit_file else None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(blank)
     handler.setFormatter(TextLines() if form == "text" else JsonLines(cluster_id))
@@ -152,8 +153,8 @@ def set_up(
     for old in audit_log.handlers[:]:
         audit_log.removeHandler(old)
         old.close()
-    if audit_file:
-        audit_log.addHandler(_audit_handler(audit_file, blank, cluster_id))
+    if audit_handler is not None:
+        audit_log.addHandler(audit_handler)
     for chatty in ("paramiko", "urllib3", "azure"):  # they tell of every packet at info
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     return blank

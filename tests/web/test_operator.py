@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -340,6 +341,33 @@ def test_two_operators_one_after_the_other() -> None:
     assert [item["idle_behavior"] for item in answer.json["items"]] == ["hold"]
     chosen = view.state.instances["name-1"]
     assert (chosen.idle_behavior, chosen.operator.actor) == (DRAIN, "bob")
+
+
+@dataclass
+class Slow(FakeView):
+    """Between what an act has seen and what it changes, there is time for others."""
+
+    def post(self, event: Event) -> None:
+        threading.Event().wait(0.002)
+        super().post(event)
+
+
+def test_many_operators_at_once_come_one_after_the_other() -> None:
+    """What each answer says was before is what the act before it had left: nobody is told of a state that was never there."""
+    view = Slow(state=FLEET)
+    app = make_app(view, TOKEN)
+    acts = ["hold", "drain", "run"] * 8
+
+    def ask(act: str) -> None:
+        app.test_client().post("/arvados/v1/dispatch/instances/" + act, headers=AUTH, data={"instance_id": "vm1"})
+
+    threads = [threading.Thread(target=ask, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(str(act["Act"]) for act in view.acts) == sorted(acts)
+    assert [act["IdleBehavior"] for act in view.acts] == ["run", *(act["Act"] for act in view.acts[:-1])]
 
 
 # ------------------------------------------------------------------------------------------------------------------- audit
