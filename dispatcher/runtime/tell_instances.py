@@ -73,7 +73,8 @@ def _existence_news(before: Instance, after: Instance, now_s: float) -> Iterator
     if after.create_unknown and not before.create_unknown:
         yield _told(after, "may or may not have been created: the answer was lost", level=WARNING)
     if len(after.misses) > len(before.misses):
-        yield _told(after, f"is missing from a complete list ({len(after.misses)} in a row)")
+        level = DEBUG if after.destroy is not None else WARNING  # after a destroy it is what everybody waits for
+        yield _told(after, f"is missing from a complete list ({len(after.misses)} in a row)", level=level)
     if after.destroy is not None and after.destroy != before.destroy:
         yield from _destroy_news(before, after, after.destroy, now_s)
 

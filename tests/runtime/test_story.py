@@ -273,7 +273,7 @@ INSTANCES: list[tuple[Instance | None, Instance | None, list[tuple[int, str]]]] 
         [(INFO, f"instance {I} idle behaviour hold → hold (ops until 2027-01-15T10:00:00Z: look at it)")],
     ),
     (VM, replace(VM, condemned="broken"), [(WARNING, f"instance {I} gets no new work: broken")]),
-    (VM, replace(VM, misses=(99.0,)), [(INFO, f"instance {I} is missing from a complete list (1 in a row)")]),
+    (VM, replace(VM, misses=(99.0,)), [(WARNING, f"instance {I} is missing from a complete list (1 in a row)")]),
     (VM, None, [(WARNING, f"instance {I} shut down unexpectedly, it was ready with 0 containers: {GONE} (it never answered)")]),
     (
         replace(VM, deleting=True, reached_s=90.0),
