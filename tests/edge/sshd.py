@@ -53,6 +53,18 @@ esac
 cd {folder} && exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 
+RECORDING_SHELL = """\
+#!/bin/sh
+{{ echo "$SSH_ORIGINAL_COMMAND"; env; }} >> {folder}/received
+(trap '' PIPE; exec tee -a {folder}/received 2>/dev/null) | {folder}/bin/.plain-shell
+"""
+
+# OpenSSH runs it only when it belongs to root: elsewhere the one key stands in for all.
+ANYBODY = """\
+#!/bin/sh
+echo "$1 $2"
+"""
+
 KEY_MAKERS = {
     "ssh-ed25519": ed25519.Ed25519PrivateKey.generate,
     "ecdsa-sha2-nistp256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -89,6 +101,8 @@ class SSHD:
     secret: str = "s3cret-of-the-instance"
     listen: str = "127.0.0.1"
     max_sessions: int = 10
+    records: bool = False  # everything that anybody sends goes into the folder's ``received``
+    accepts_anybody: bool = False  # every key that is offered logs in
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -139,13 +153,17 @@ class SSHD:
                     continue
             self.process.wait()
             self.process = None
+        if self.accepts_anybody and os.geteuid() == 0:
+            self._anybody().unlink()
 
     def _write_files(self) -> None:
         self.port = self.port or free_port(self.listen)
         (self.folder / "bin").mkdir(exist_ok=True)
         (self.folder / "secret").write_text(self.secret)
         (self.folder / "authorized_keys").write_text(self.login.line + "\n")
-        self.install(".instance-shell", SHELL.format(folder=self.folder))
+        shell = SHELL.format(folder=self.folder)
+        self.install(".plain-shell", shell)
+        self.install(".instance-shell", RECORDING_SHELL.format(folder=self.folder) if self.records else shell)
         self.install("sudo", '#!/bin/sh\nSUDO=used exec "$@"\n')
         config = CONFIG.format(listen=self.listen, port=self.port, folder=self.folder, max_sessions=self.max_sessions)
         for number, key in enumerate(self.host_keys):
@@ -154,9 +172,27 @@ class SSHD:
             path.touch(mode=0o600)
             path.write_text(key.private)
             config += f"HostKey {path}\n"
+        if self.records:
+            config += "AcceptEnv *\n"
+        if self.accepts_anybody and os.geteuid() == 0:
+            (self.folder / "authorized_keys").write_text("")
+            config += f"AuthorizedKeysCommand {self._anybody()} %t %k\nAuthorizedKeysCommandUser root\n"
         (self.folder / "config").write_text(config)
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # a server that runs as root insists on it
+
+    def _anybody(self) -> Path:
+        """Outside the folder of the test: every folder above such a command has to be root's alone."""
+        path = Path("/run/sshd") / f"anybody-{self.port}"
+        path.parent.mkdir(mode=0o755, exist_ok=True)
+        path.write_text(ANYBODY)
+        path.chmod(0o755)
+        return path
+
+    def received(self) -> str:
+        """What came in, besides the public key of who logged in."""
+        path = self.folder / "received"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def _wait_until_it_speaks(self) -> None:
         assert self.process is not None
