@@ -174,11 +174,13 @@ class Script:
     cut: list[str] = field(default_factory=list)
     urgent: list[bool] = field(default_factory=list)
     dials_s: list[float | None] = field(default_factory=list)
+    timeouts_s: list[float] = field(default_factory=list)
 
     def run(self, target: Target, command: str, *, urgent: bool = False, **bounds: Any) -> Output:
         self.ran.append(command)
         self.urgent.append(urgent)
         self.dials_s.append(bounds["connect_timeout_s"])
+        self.timeouts_s.append(bounds["timeout_s"])
         answer = next((answer for word, answer in self.answers.items() if word in command), OK)
         if isinstance(answer, RemoteError):
             raise answer
@@ -201,10 +203,11 @@ AWAY = RemoteError(ProbeProblem.TIMEOUT, "away")
 TARGET = Target(name="vm-1", address="10.0.0.1", user="crunch", secret="s")
 
 
-def scripted(script: Script) -> SSHInstances:
+def scripted(script: Script, **changes: Any) -> SSHInstances:
     runner_access = RunnerAccess(api_host="api.example.com", api_token="v2/secret-token")
     arguments = Runner(arguments=("--foo",))
-    return SSHInstances(InstanceAccess(private_key="", cluster_id="zzzzz", runner=arguments, runner_access=runner_access), script)
+    settings = InstanceAccess(private_key="", cluster_id="zzzzz", runner=arguments, runner_access=runner_access)
+    return SSHInstances(replace(settings, **changes), script)
 
 
 def test_only_connection_failures_spare_the_list() -> None:
@@ -283,6 +286,20 @@ def test_12_7_a_dial_while_booting_is_short_and_grows() -> None:
     port.probe(TARGET, boot=True)
     port.probe(TARGET, boot=False)
     assert script.dials_s[-1] is None
+
+
+def test_12_8_every_command_has_a_deadline(tmp_path: Path) -> None:
+    """Probe, list, verify, upload, start, kill, and the last words: none may wait without an end."""
+    binary = tmp_path / "crunch-run"
+    binary.write_text(RUNNER)
+    script = Script({})
+    port = scripted(script, deploy_binary=str(binary))
+    port.probe(TARGET, boot=True)
+    port.start(TARGET, UUID, TYPE)
+    port.kill(TARGET, UUID, 9)
+    port.output(TARGET, UUID)
+    assert len(script.ran) == len(script.timeouts_s) == 7
+    assert all(0 < timeout_s <= 300 for timeout_s in script.timeouts_s)
 
 
 def test_close_forgets() -> None:

@@ -168,6 +168,19 @@ def test_output_without_end_is_stopped(executor: SSHExecutor) -> None:
     assert (error.problem, error.sent) == (ProbeProblem.COMMAND, True)
 
 
+@pytest.mark.parametrize("conduct", [Conduct(replies_to_exec=False), Conduct(handler=lambda channel, command: None)])
+def test_12_8_an_instance_that_hangs_frees_its_callers(conduct: Conduct) -> None:
+    """It accepts the session and never answers: everything that is asked of it ends, and another instance is not held up."""
+    settings = SSHSettings(private_key=load_private_key(OUR_KEY.private), connect_timeout_s=TIMEOUT_S)
+    executor = SSHExecutor(settings)
+    with fake_ssh(conduct) as hung, fake_ssh() as healthy, ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(failure, lambda: executor.run(hung.target(), "list", timeout_s=PATIENCE_S)) for _ in range(6)]
+        assert eventually(lambda: hung.connections > 0)
+        assert executor.run(healthy.target("healthy"), "list", timeout_s=TIMEOUT_S).status == 0
+        assert {job.result().problem for job in jobs} <= {ProbeProblem.TIMEOUT, ProbeProblem.UNREACHABLE}
+        executor.stop()
+
+
 def hold(channel: paramiko.Channel, command: str) -> None:
     """A command that neither prints nor ends."""
 
