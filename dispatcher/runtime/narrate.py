@@ -5,6 +5,7 @@ Pure, and cheap beside the change itself: only the entities that a message names
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -76,6 +77,8 @@ def instances_of(message: Any) -> Iterator[str]:
 def _preemptible(state: State, instance: Instance | None) -> bool:
     offer = state.instance_type(instance.type) if instance is not None else None
     return offer is not None and offer.preemptible
+
+REQUEST_ID = re.compile(r" ?\(req-[0-9a-z]+\)")
 
 
 # ------------------------------------------------------------------------------------------------- what surrounds them all
@@ -149,7 +152,7 @@ def _cloud(before: CloudView, after: CloudView, state: State) -> Iterator[Told]:
 
 
 def _queue(before: QueueView, after: QueueView, state: State, now_s: float) -> Iterator[Told]:
-    if after.error != before.error:
+    if _worth_telling(before.error, after.error, after.failures):
         yield _trouble("the queue", after.error, after.failures, before.failures, Kind.QUEUE)
     if after.rejected is not before.rejected:
         for uuid, reason in after.rejected.items():
@@ -160,9 +163,20 @@ def _queue(before: QueueView, after: QueueView, state: State, now_s: float) -> I
         pause_s = max(0.0, after.locks_held_until_s - now_s)
         text = f"the queue is overloaded: no lock for {pause_s:.0f} s, then at most {after.lock_window} at once"
         yield Told(text=text, kind=Kind.QUEUE, level=WARNING)
+    if (after.backlog and after.waiting is not None) and not (before.backlog and before.waiting is not None):
+        text = f"{after.waiting} containers wait: those that could be placed soon are read, all are counted each minute"
+        yield Told(text=text, kind=Kind.QUEUE, fields={"N": after.waiting})
     if after.polled_s > before.polled_s and before.polled_s < state.leadership.since_s:
         count = len(state.containers)
         yield Told(text=f"the first complete poll of the queue: {count} containers", kind=Kind.QUEUE, fields={"N": count})
+
+
+def _worth_telling(before: str, after: str, failures: int) -> bool:
+    """The first failure, another one than before, and each time that their number has doubled: an hour is a dozen lines. Request
+    ids make no other failure of it."""
+    if before == after:
+        return False
+    return REQUEST_ID.sub("", before) != REQUEST_ID.sub("", after) or failures & (failures - 1) == 0
 
 
 def _trouble(what: str, error: str, failures: int, failed_before: int, kind: Kind) -> Told:

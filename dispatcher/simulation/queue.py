@@ -36,6 +36,7 @@ class QueueKnobs:
     short_poll_rate: float = 0.0  # a poll that leaves some out (pages shifted under it)
     garbled_rate: float = 0.0  # an answer with a record in it that nobody understands
     down_until_s: float = -1.0
+    down: tuple[int | None, str] = (None, "no connection to the queue service")  # how it is down: status and text
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +127,8 @@ class FakeQueue:
 
     def _arrive(self, call: str) -> None:
         if self.now() < self.knobs.down_until_s:
-            raise QueueError(QueueFailure(text="no connection to the queue service"))
+            status, text = self.knobs.down
+            raise QueueError(QueueFailure(text=f"{text} (req-{self.chance.getrandbits(64):020x})", status=status))
         if self._fault(f"{call}: error", self.knobs.error_rate):
             raise QueueError(QueueFailure(text="internal error", status=500))
 

@@ -366,6 +366,21 @@ SURROUNDINGS: list[tuple[dict[str, Any], dict[str, Any], list[tuple[int, str]]]]
         {"queue": QueueView()},
         [(INFO, "the queue can be read again after 4 failures")],
     ),
+    *(
+        ({"queue": QueueView(error=f"{before} (req-1a)", failures=number - 1)},
+         {"queue": QueueView(error="HTTP 401 (req-2b)", failures=number)},
+         [(WARNING, f"the queue cannot be read ({number} in a row): HTTP 401 (req-2b)")] if told else [])
+        for before, number, told in (
+            ("HTTP 401", 2, True), ("HTTP 401", 3, False), ("HTTP 401", 100, False), ("HTTP 401", 128, True),
+            ("HTTP 502", 3, True),
+        )
+    ),
+    (
+        {"queue": QueueView()},
+        {"queue": QueueView(waiting=50_000, counted_s=99.0)},
+        [(INFO, "50000 containers wait: those that could be placed soon are read, all are counted each minute")],
+    ),
+    ({"queue": QueueView(waiting=50_000)}, {"queue": QueueView(waiting=49_000)}, []),
     (
         {},
         {"queue": QueueView(rejected=Map([(U, "no state")]))},

@@ -6,10 +6,14 @@ from bisect import bisect_right
 from collections import Counter
 from itertools import accumulate
 
+import pytest
+
 from dispatcher.core import messages as m
 from dispatcher.core import window
 from dispatcher.core.model import ContainerState, Phase
 from dispatcher.core.transitions import locks
+from dispatcher.runtime.health import judge
+from dispatcher.runtime.narrate import narrate
 from drivers.stub import StubKnobs
 from tests.simulation.worlds import Town, offer, settings, wants
 
@@ -161,3 +165,118 @@ def test_max_wait_time_cancels_who_could_not_be_scheduled_and_says_what_it_waite
     assert waits not in [message.uuid for message in here.journal.of(m.LockContainer)]
     assert here.is_state(long, RUNNING)
     here.check()
+
+
+# --------------------------------------------------------------------------------------------------------- gone, and back
+
+OUTAGES = [
+    (401, "HTTP 401: Not logged in"),
+    (503, "HTTP 503: no reason given"),
+    (422, "HTTP 422: invalid character 'z' looking for beginning of value"),
+    (200, "the answer is no JSON object (Expecting value: line 1 column 1 (char 0)): log in first"),
+    (502, "HTTP 502: 502 Bad Gateway nginx"),
+    (None, "no complete answer within 60 s"),
+]
+
+
+@pytest.mark.parametrize(("status", "text"), OUTAGES, ids=[str(status) for status, _ in OUTAGES])
+def test_an_hour_without_the_queue_loses_nothing_and_ends_at_once(status, text):
+    """What runs runs on and is believed when it ends; nobody is cancelled, unlocked or started twice; the log says it a dozen
+    times, health all the time; and with the first good answer everything goes on."""
+    here = town(offer("b4", 4), max_instances=2, probe_interval_s=5.0, timeout_idle_s=7200.0)
+    told = Told(here)
+    long, short = here.submit(wants(), length_s=5000.0), here.submit(wants(), length_s=60.0)
+    here.until_states([long, short], RUNNING)
+    here.queue.knobs.down, here.queue.knobs.down_until_s = (status, text), here.clock.now_s + 3600.0
+    meanwhile = [here.submit(wants(), length_s=30.0) for _ in range(20)]
+    here.run(3590.0)
+    assert text in here.state.queue.error
+    assert here.state.queue.failures > 100
+    assert any(text in warning for warning in judge(here.state, {"queue-sync": 0.0}).warnings)
+    assert 5 < len(told.about("the queue cannot be read")) < 15
+    assert {here.entry(uuid).state for uuid in meanwhile} == {QUEUED}
+    assert (here.entry(long).state, here.entry(short).state) == (RUNNING, COMPLETE)
+    assert len([at_s for at_s in here.journal.times(m.PollQueue) if at_s > 60.0]) < 400
+    assert here.run(10.0 + 11.0, until=lambda: not here.state.queue.error)  # the next poll comes within ten seconds
+    assert len(told.about("the queue can be read again")) == 1
+    here.until_states(meanwhile, RUNNING, COMPLETE, within_s=120.0)
+    here.until_over(within_s=3 * 3600.0)
+    assert here.journal.of(m.CancelContainer, m.UnlockContainer) == []
+    assert {here.entry(uuid).lock_count for uuid in (long, short, *meanwhile)} == {1}
+    assert set(here.queue.starts.values()) == {1}
+
+
+class Told:
+    """The sentences of the log."""
+
+    def __init__(self, here: Town) -> None:
+        self.texts: list[str] = []
+        note = here.note
+
+        def heard(dispatcher, before, after, message):
+            note(dispatcher, before, after, message)
+            self.texts += [one.text for one in narrate(before, after, message, here.clock.now_s)]
+
+        here.note = heard
+
+    def about(self, words: str) -> list[str]:
+        return [text for text in self.texts if text.startswith(words)]
+
+
+# ------------------------------------------------------------------------------------------------- answers that are unusual
+
+
+def test_12_26_a_lock_that_is_refused_is_not_tried_again_at_each_pass():
+    """Somebody else has locked them: one question each, then the records are read together, and nobody asks again.
+
+    Regression of 12.26: each pass of the scheduler tried the lock again until the next poll."""
+    here = town(offer("b4", 4), poll_interval_s=600.0)
+    others = [here.submit(wants()) for _ in range(4)]
+    mine = here.submit(wants(), priority=1)
+    assert here.run(60.0, until=lambda: len(here.state.containers) == 5)
+    for uuid in others:
+        here.entry(uuid).state, here.entry(uuid).locked_by = LOCKED, "zzzzz-gj3su-anotherdispatch"
+    here.until_states([mine], RUNNING)
+    here.run(300.0)
+    asked = Counter(message.uuid for message in here.journal.of(m.LockContainer))
+    assert asked == dict.fromkeys((*others, mine), 1)
+    assert sum(uuid in message.uuids for message in here.journal.of(m.ReadContainers) for uuid in others) <= 8
+    assert not set(others) & set(here.state.containers)
+    here.check()
+
+
+def test_12_28_a_thousand_small_containers_are_seen_at_once():
+    """Not a hundred with each poll.
+
+    Regression of 12.28: a batch drained by windows of a hundred, one each ten seconds."""
+    here = town(offer("b4", 4), max_instances=3)
+    for _ in range(1000):
+        here.submit(wants())
+    assert here.run(3.0, until=lambda: len(here.state.containers) == 1000)
+    assert here.run(3.0, until=lambda: all(c.fit is not None for c in here.state.containers.all()))
+
+
+def test_12_9_the_records_of_newcomers_take_one_request_and_no_lock():
+    """A hundred new containers are read by one question, outside the lock, while everything else goes on.
+
+    Regression of 12.9: the mounts of each were fetched one after the other, and the queue was locked all the while."""
+    here = town(offer("b4", 4), max_instances=3)
+    here.run(20.0)
+    before, uuids = len(here.journal.of(m.ReadContainers)), [here.submit(wants()) for _ in range(100)]
+    assert here.run(15.0, until=lambda: all((c := here.state.containers.get(uuid)) and c.fit for uuid in uuids))
+    assert len(here.journal.of(m.ReadContainers)) - before <= 1
+    here.check()
+
+
+def test_12_28_types_are_chosen_again_when_the_configuration_changes():
+    """A container that waits for a type without capacity runs on the one that the site adds, without a restart."""
+    knobs = StubKnobs.kind(boot_s=10.0, capacity_by_type={"g8": 0})
+    here = Town(settings(offer("g8", 8)), seed=1, knobs=knobs)
+    here.start_dispatcher()
+    uuid = here.submit(wants(8), length_s=5.0)
+    here.run(120.0)
+    assert here.is_state(uuid, QUEUED)
+    assert here.container(uuid).fit.types == ("g8",)
+    here.reload(settings(offer("g8", 8), offer("h8", 8)))
+    here.until_states([uuid], COMPLETE, within_s=120.0)
+    here.until_over()
