@@ -69,23 +69,25 @@ def guard(app: Flask, management_token: str) -> None:
 
 
 def reading(view: View) -> Blueprint:
-    """Containers and instances."""
+    """Containers and instances. Who does not lead has none: what it held may be long over, and who leads is asked as well."""
     made = Blueprint("reading", __name__, url_prefix=operator.PREFIX)
 
     @made.get("/containers")
     def containers() -> Response:
-        return jsonify(items=upstream.containers(view.snapshot(), view.statuses(), view.utc))
+        state = view.snapshot()
+        return jsonify(items=upstream.containers(state, view.statuses(), view.utc) if state.leadership.leading else [])
 
     @made.get("/container")
     def container() -> Response:
         state, uuid = view.snapshot(), request.args.get("container_uuid", "")
         found = state.containers.get(uuid)
-        if found is None:
+        if found is None or not state.leadership.leading:
             raise errors.Refused(404, "container not found")
         return jsonify(upstream.entry(state, found, view.statuses().get(uuid, ""), view.utc))
 
     @made.get("/instances")
     def instances() -> Response:
-        return jsonify(items=upstream.instances(view.snapshot(), view.utc))
+        state = view.snapshot()
+        return jsonify(items=upstream.instances(state, view.utc) if state.leadership.leading else [])
 
     return made

@@ -174,6 +174,14 @@ def test_an_unknown_container_is_404(query: str) -> None:
     assert (answer.status_code, answer.json) == (404, {"errors": ["container not found"]})
 
 
+def test_who_does_not_lead_shows_nothing() -> None:
+    """12.20: a standby answers; what a former leader remembers may be long over, and would be listed twice by who asks all."""
+    former = FakeView(state=replace(state(container(1), instance(1)), leadership=Leadership(term=1, since_s=0.0)))
+    assert get("/containers", former)["items"] == get("/instances", former)["items"] == []
+    answer = make_app(former, TOKEN).test_client().get(f"/arvados/v1/dispatch/container?container_uuid={uuid(1)}", headers=AUTH)
+    assert (answer.status_code, answer.json) == (404, {"errors": ["container not found"]})
+
+
 def test_an_instance_shows_what_upstream_shows() -> None:
     """Every key; what runs there is a sorted list, without what has ended."""
     processes = {
