@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dispatcher.core.hints import Hints
 from dispatcher.core.looks import PAGE as PAGE
 from dispatcher.core.looks import Cursor as Cursor
 from dispatcher.core.looks import Look as Look
@@ -431,6 +432,11 @@ class LeadershipLost(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsLoaded(Event):
     settings: Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintsRead(Event):
+    hints: Hints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dispatcher.core.hints import Hints
 from dispatcher.core.looks import Look, Sweep
 from dispatcher.core.maps import Map
 from dispatcher.core.paces import NEVER as NEVER
@@ -422,6 +423,7 @@ class State:
     buckets: Mapping[str, Bucket] = field(default_factory=dict)
     reports: Mapping[str, CallReport] = field(default_factory=dict)  # kind of call → what the cloud last said of it
     spending: Spending = field(default_factory=Spending)
+    hints: Hints = field(default_factory=Hints)
     leadership: Leadership = field(default_factory=Leadership)
     strays: Map[str] = field(default_factory=Map)  # uuid of a process whose container we do not hold → instance
     outages: tuple[tuple[float, float], ...] = ()  # from when to when (inf: now) the queue or the cloud could not be asked

@@ -40,7 +40,7 @@ def today(state: State, now: float) -> float:
     """What has been spent since midnight, up to now."""
     began_s = day_began_s(state, now)
     price, since = state.instances.once(_since, began_s)
-    return _closed(state, began_s) + max(0.0, price * now - since) / HOUR_S
+    return closed(state, began_s) + max(0.0, price * now - since) / HOUR_S
 
 
 def _since(instances: Sequence[Instance], began_s: float) -> tuple[float, float]:
@@ -49,7 +49,8 @@ def _since(instances: Sequence[Instance], began_s: float) -> tuple[float, float]
     return math.fsum(price for price, _ in counted), math.fsum(price * since_s for price, since_s in counted)
 
 
-def _closed(state: State, began_s: float) -> float:
+def closed(state: State, began_s: float) -> float:
+    """What instances that are gone have cost since midnight."""
     return state.spending.closed if began_s == state.spending.day_began_s else 0.0
 
 
@@ -68,7 +69,7 @@ def close(state: State, instances: Sequence[Instance], now: float) -> State:
     if not counted:
         return state
     cost = math.fsum(i.price * max(0.0, now - max(i.paid_since_s, began_s)) for i in counted) / HOUR_S
-    return replace(state, spending=Spending(day_began_s=began_s, closed=_closed(state, began_s) + cost))
+    return replace(state, spending=Spending(day_began_s=began_s, closed=closed(state, began_s) + cost))
 
 
 def day_told(state: State, event: DayTold, now: float) -> State:
@@ -79,7 +80,7 @@ def day_told(state: State, event: DayTold, now: float) -> State:
     if began_s != NEVER and abs(midnight_s - began_s) < 1.0:
         return state
     later = began_s != NEVER and midnight_s >= began_s + DAY_S / 2
-    return replace(state, spending=Spending(day_began_s=midnight_s, closed=0.0 if later else _closed(state, began_s)))
+    return replace(state, spending=Spending(day_began_s=midnight_s, closed=0.0 if later else closed(state, began_s)))
 
 
 # ----------------------------------------------------------------------------------------------------------------- limits

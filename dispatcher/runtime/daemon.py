@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from dispatcher.config import Config, reloaded
-from dispatcher.core import explain, lifecycle
+from dispatcher.core import explain, lifecycle, spending
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.core.settings import Settings
@@ -33,6 +33,7 @@ from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime.deliver import Delivery
+from dispatcher.runtime.hints import HintFile, Keeper
 from dispatcher.runtime.loop import Loop
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.metrics.collector import Metrics, Surroundings
@@ -181,6 +182,7 @@ class Daemon:
         self._lanes = Lanes(self._act, self.store.snapshot)
         draw = draw_name(config.settings.instance_set_id)
         self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch, self.metrics.passed) for spec in loops(draw)]
+        self._keeper = Keeper(HintFile(config.state.folder), self.store.snapshot, self.store.post, clock)
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
 
@@ -238,6 +240,7 @@ class Daemon:
         self.store.post(m.ConnectionLost(name=name))
 
     def _gained(self) -> None:
+        self._keeper.gained()
         self.store.post(m.LeadershipGained(quiet_s=self._leader.quiet_s))
 
     def _lost(self, holder: str) -> None:
@@ -253,6 +256,7 @@ class Daemon:
         status = StatusLine(self.store.snapshot, self.clock.monotonic)
         self._thread("story", lambda: self._teller.run(self._let_go, status.due))
         self._thread("metrics", lambda: self.metrics.recorder.run(self._let_go))
+        self._thread("hints", lambda: self._keeper.run(self._stop))
         self._thread("overruns", self._watch_overruns)
         self._thread("leader", self._leader.run)
 
@@ -277,6 +281,7 @@ class Daemon:
             log.warning("stopping while calls are still under way: the next start finds out what became of them")
         self._instances.stop()
         self._lanes.join(lambda: left_s() - STOP_RESERVE_S / 2)
+        self._keeper.tick()
         self._let_go.set()
         for thread in self._threads:
             thread.join(max(0.1, left_s()))
@@ -340,6 +345,8 @@ class Daemon:
         if self.config.api.insecure:
             found.append("TLS.Insecure: the certificate of the API is not verified")
         found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
+        found.append(spending.alarm(self.store.snapshot(), self.clock.monotonic()))
+        found.append(self._keeper.problem)
         found.append(state_folder_problem(self.config.state.folder))
         return [text for text in found if text]
 

@@ -43,6 +43,7 @@ FAULTS: tuple[str, ...] = (
     *("operator: run", "operator: hold", "operator: drain", "operator: for a time"),
     *("operator: kill container", "operator: kill instance"),
     "unlocked by somebody",
+    *("hints deleted", "hints old", "hints cut off", "hints garbage"),
 )
 
 IMPOSSIBLE: dict[str, str] = {

@@ -6,6 +6,7 @@ Each incident is a method without arguments that strikes once, at the time at wh
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,6 +40,7 @@ class Incidents:
             (self.change_priority, 4), (self.take_lock_away, 2), (self.choose_behavior, 5), (self.hand_over, 1),
             (self.jump_wall_clock, 1), (self.kill_container, 2), (self.kill_instance, 2), (self.lose_connection, 3),
             (self.hint, 3), (self.expire_credentials, 1), (self.reload_settings, 1),
+            (self.spoil_hints, 2),
         )  # fmt: skip
 
     # -- users
@@ -151,6 +153,28 @@ class Incidents:
         name = self._any_instance()
         if name is not None:
             self.world.leader.post(messages.ProbeHinted(name=name))
+
+    # -- hints
+
+    def spoil_hints(self) -> None:
+        """The state file is deleted, put back, cut off, or full of numbers that mean nothing."""
+        hints, kind = self.world.hints, self.chance.choice(("deleted", "old", "cut off", "garbage"))
+        if hints.text is None:
+            return
+        self.counts[f"hints {kind}"] += 1
+        if kind == "old":
+            hints.text = self.chance.choice(hints.earlier)
+        elif kind == "cut off":
+            hints.text = hints.text[: self.chance.randrange(len(hints.text))]
+        else:
+            hints.text = None if kind == "deleted" else self._garbage(hints.text)
+        self.restart()
+
+    def _garbage(self, text: str) -> str:
+        """The form of hints, and other numbers, except for the version and the time."""
+        head, spent, rest = text.partition('"spent"')
+        numbers = ("-1", "0", "1e9", "1e300", "-1e300", "17.5")
+        return head + spent + re.sub(r"(?<=:)-?[0-9.]+", lambda number: self.chance.choice(numbers), rest)
 
     # -- dispatchers
 

@@ -22,6 +22,7 @@ from dispatcher.core.messages import Action, Event
 from dispatcher.core.model import DestroyCause, Instance, Leadership, Phase, Requirements, State
 from dispatcher.core.settings import Settings
 from dispatcher.driver import DriverSettings
+from dispatcher.runtime.hints import WRITE_EVERY_S, Keeper, MemoryHints
 from dispatcher.runtime.loop import Loop
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.metrics.collector import Metrics
@@ -85,6 +86,7 @@ class Dispatcher:
         ports = Ports(queue=world.queue, cloud=world.cloud, instances=world.instances, clock=world.clock)
         self.metrics = Metrics(world.clock)
         self.perform = Perform(ports, self.store.snapshot, self.metrics.acts)
+        self.keeper = Keeper(world.hints, self.store.snapshot, self.post, world.clock)
         self.loops = [Loop(spec, self.store, world.clock, self._dispatch) for spec in loops(self._draw)]
         self.wakes: dict[str, float] = {loop.spec.name: world.clock.now_s for loop in self.loops}
         self.counts = {loop.spec.name: self.store.counts(loop.spec.topics) for loop in self.loops}
@@ -194,6 +196,12 @@ class Dispatcher:
                 counts[text.partition(": ")[2]] += count
         return counts
 
+    def keep_hints(self) -> None:
+        """What the thread for hints does."""
+        if self.alive:
+            self.keeper.tick()
+            self.world.later(WRITE_EVERY_S, self.keep_hints)
+
     def stop(self) -> None:
         """kill -9: what it had sent has been sent, and nobody hears the answers."""
         self.alive = False
@@ -233,6 +241,7 @@ class World:
         self.acts: Counter[str] = Counter()
         self.names = itertools.count(1)
         self.terms = 0
+        self.hints = MemoryHints()
         self.dispatchers: list[Dispatcher] = []
         self.ever: list[Dispatcher] = []
         self.listener: Listener | None = None
@@ -311,6 +320,8 @@ class World:
         self.dispatchers = [d for d in self.dispatchers if d.alive] + [dispatcher]
         self.ever.append(dispatcher)
         self.terms += 1
+        dispatcher.keeper.gained()
+        self.later(WRITE_EVERY_S, dispatcher.keep_hints)
         dispatcher.post(messages.LeadershipGained(quiet_s=quiet_s))
         return dispatcher
 

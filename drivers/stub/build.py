@@ -23,6 +23,7 @@ def build_instance(cloud: StubCloud, instance_id: str, request: CreateRequest, s
         created_s=now,
         secret=secret,
         init_script=request.init_script,
+        image_id=request.image_id,
         public_key=request.public_key,
         address=_free_address(cloud, now),
         host_keys=(_host_key(cloud.random),) if cloud.knobs.offers_host_keys else (),

@@ -57,6 +57,7 @@ class StubInstance:
     created_s: float
     secret: str = field(repr=False, default="")
     init_script: str = field(repr=False, default="")
+    image_id: str = ""
     public_key: str | None = None
     user: str = "root"
     address: str = ""

@@ -12,7 +12,7 @@ from typing import Any
 from dispatcher.core import messages as m
 from dispatcher.core import spending
 from dispatcher.core.model import State
-from dispatcher.core.transitions import cloud, operators, outputs, polls, processes, queue
+from dispatcher.core.transitions import cloud, hinted, operators, outputs, polls, processes, queue
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.outages import watched
 from dispatcher.core.transitions.table import IllegalTransition
@@ -58,6 +58,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.LeadershipLost: operators.leadership_lost,
     m.SettingsLoaded: operators.settings_loaded,
     m.DayTold: spending.day_told,
+    m.HintsRead: hinted.hints_read,
 }
 
 INTENTS: dict[type[m.Action], Change] = {

@@ -6,7 +6,7 @@ nothing runs is a fact with a time: a successful list that began after the last 
 
 from __future__ import annotations
 
-from dispatcher.core import pacing
+from dispatcher.core import hints, pacing
 from dispatcher.core.messages import (
     ConnectionLost,
     KillEnded,
@@ -70,7 +70,8 @@ def _answered(state: State, event: Probed, now: float) -> State:
         state.instances[event.name], answered_s=event.began_s, probe_failures=0, probe_error="", silent_s=0.0
     )
     if instance.phase in (Phase.BOOTING, Phase.UNKNOWN):
-        instance = _booted(instance, event.report, now)
+        idle_s = _idle_since_s(state, instance, now)
+        instance = replace(_booted(instance, event.report, now), busy_s=idle_s)
     instance = _observe_condition(instance, event.report, state.settings.timeout_stale_run_lock_s, event.began_s)
     gap_s = event.began_s - state.cloud.probe_answered_s
     since_s = state.cloud.answers_since_s if gap_s <= 2 * state.settings.probe_interval_s else event.began_s
@@ -78,6 +79,14 @@ def _answered(state: State, event: Probed, now: float) -> State:
         state.cloud, probe_answered_s=event.began_s, probe_answered_by=event.name, answers_since_s=since_s
     )
     return put_instance(replace(state, cloud=cloud), instance)
+
+
+def _idle_since_s(state: State, instance: Instance, now: float) -> float:
+    """Since it is in service; one that was found empty may have been idle before."""
+    if instance.phase is not Phase.UNKNOWN or instance.processes:
+        return now
+    hint = hints.of_instance(state.hints, instance.name, instance.id)
+    return hints.idle_since_s(hint, state.settings.timeout_idle_s, now)
 
 
 def _booted(instance: Instance, report: ProbeReport, now: float) -> Instance:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dispatcher.core import ending, sizing
+from dispatcher.core import ending, hints, sizing
 from dispatcher.core.messages import (
     BindContainer,
     CancelContainer,
@@ -47,10 +47,11 @@ def growing(first_s: float, longest_s: float, strikes: int) -> float:
 # ---------------------------------------------------------------------------------------------------------- observations
 
 
-def _fresh(record: ContainerRecord, began_s: float, now: float) -> Container:
+def _fresh(state: State, record: ContainerRecord, began_s: float, now: float) -> Container:
     return Container(
-        uuid=record.uuid, state=record.state, priority=record.priority, created_at=record.created_at, first_seen_s=now,
-        runnable_since_s=now, observed_s=began_s, read_due=record.requirements is None,
+        uuid=record.uuid, state=record.state, priority=record.priority, created_at=record.created_at,
+        first_seen_s=hints.first_seen_s(state.hints, record.uuid, now), runnable_since_s=now, observed_s=began_s,
+        read_due=record.requirements is None,
     )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def _observe_record(
     if held is None:
         if not _wanted(state, record):
             return None
-        held = _fresh(record, began_s, now)
+        held = _fresh(state, record, began_s, now)
     requirements, fit = _sized(state, held, record, memo)
     if began_s < held.observed_s:  # an older answer may still be the only one that says what it asks for: polls do not
         return replace(held, requirements=requirements, fit=fit) if held.requirements is None else held
