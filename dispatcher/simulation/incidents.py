@@ -39,7 +39,7 @@ class Incidents:
             (self.lose_instance, 4), (self.restart, 3), (self.cut_off, 3), (self.own_outage, 2), (self.queue_outage, 2),
             (self.change_priority, 4), (self.take_lock_away, 2), (self.choose_behavior, 5), (self.hand_over, 1),
             (self.jump_wall_clock, 1), (self.kill_container, 2), (self.kill_instance, 2), (self.lose_connection, 3),
-            (self.hint, 3), (self.expire_credentials, 1), (self.reload_settings, 1),
+            (self.hint, 3), (self.expire_credentials, 1), (self.reload_settings, 1), (self.turn_unfit, 1),
             (self.spoil_hints, 2),
         )  # fmt: skip
 
@@ -121,6 +121,14 @@ class Incidents:
         if existing:
             self.counts["instance cut off"] += 1
             self.chance.choice(existing).cut_off_until_s = self.world.clock.now_s + self.chance.uniform(5.0, 400.0)
+
+    def turn_unfit(self) -> None:
+        """A machine's boot probe fails from now on, though it works; who leads is killed, so that somebody asks."""
+        busy = [machine for machine in self.world.stub.existing() if machine.has_work]
+        if busy:
+            self.counts["instance turns unfit"] += 1
+            self.chance.choice(busy).unfit_at_s = self.world.clock.now_s
+            self.restart()
 
     def own_outage(self) -> None:
         self.counts["own network outage"] += 1

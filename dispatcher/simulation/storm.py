@@ -118,7 +118,6 @@ class Storm:
             boot_s=self.chance.choice((5.0, 30.0)), max_boot_extra_s=self.chance.choice((0.0, 60.0)),
             never_boots_rate=self.chance.choice((0.0, 0.0, 0.02, 0.1, 0.7)),
             broken_rate=rate(0.1), report_broken_rate=rate(0.1), hang_rate=rate(0.05),
-            unfit_rate=rate(0.2),
             runner_missing_rate=rate(0.05), detach_s=self.chance.choice((0.0, 1.0)),
             prepare_s=self.chance.choice((0.0, 3.0)), runner_crash_rate=rate(0.15), ignores_term_rate=rate(0.2),
             unkillable_rate=rate(0.05), max_stale_lock_s=self.chance.choice((0.0, 3.0)), stuck_lock_rate=rate(0.05),

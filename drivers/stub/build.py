@@ -69,8 +69,6 @@ def _draw_faults(cloud: StubCloud, instance: StubInstance) -> None:
         instance.report_broken_at_s = good_until_s
     if _happens(cloud, "instance hangs", knobs.hang_rate):
         instance.hung_at_s = good_until_s
-    if knobs.unfit_rate and _happens(cloud, "instance turns unfit", knobs.unfit_rate):
-        instance.unfit_at_s = good_until_s
     instance.runner_missing = _happens(cloud, "runner missing", knobs.runner_missing_rate)
 
 

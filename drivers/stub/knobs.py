@@ -77,7 +77,6 @@ class StubKnobs:
     report_broken_rate: float = 0.02  # the runner reports "broken"
     hang_rate: float = 0.01  # SSH stops answering, what runs there runs on
     max_good_s: float = 600.0  # when broken, reported or hung: so long after the boot at the latest
-    unfit_rate: float = 0.0  # its boot probe fails from some time after the boot on, and nothing else is wrong
     runner_missing_rate: float = 0.01
 
     # Runners

@@ -325,6 +325,23 @@ def test_what_has_ended_is_not_cancelled_afterwards(state: str) -> None:
     assert [asked.method for asked in server.asked] == ["PUT", "GET"]
 
 
+def test_what_stands_in_a_status_is_read_by_itself() -> None:
+    """One small request; nothing there is an empty object."""
+    status = {"activity": "sorting", "steps": 3}
+    answers = [{"uuid": uuid(1), "runtime_status": status}, {"uuid": uuid(1), "runtime_status": None}]
+    with serve(in_turn(*map(ok, answers))) as server:
+        assert [queue(server).runtime_status(uuid(1)) for _ in answers] == [status, {}]
+    assert (server.asked[0].method, server.asked[0].path) == ("GET", f"{LIST}/{uuid(1)}")
+    assert server.asked[0].json("select") == ["uuid", "runtime_status"]
+
+
+@pytest.mark.parametrize("answer", [{"uuid": uuid(1), "runtime_status": "text"}, {"uuid": uuid(1), "runtime_status": [1]}])
+def test_a_status_that_makes_no_sense_is_refused(answer: dict[str, Any]) -> None:
+    """What is there would be overwritten unread."""
+    with serve(in_turn(ok(answer))) as server, pytest.raises(QueueError, match="runtime_status is no object"):
+        queue(server).runtime_status(uuid(1))
+
+
 def test_a_cancel_always_has_a_reason() -> None:
     """Without one the service would turn a Complete container into a Cancelled one."""
     with serve(in_turn(ok(queued(1) | {"state": "Cancelled"}))) as server:

@@ -71,6 +71,25 @@ def test_the_last_words_of_a_failed_boot_probe_are_kept(server: SSHD) -> None:
     assert report.error == "boot probe: exit status 1: degraded ?[31mdocker.service failed"
 
 
+def test_12_28_a_degraded_instance_has_booted_with_a_warning(server: SSHD) -> None:
+    """12.28: upstream never uses an instance of which systemd says ``degraded``. All was started there and some unit failed,
+    which need not be one that containers miss."""
+    instances = connect_instances(access(server, boot_probe_command="echo degraded; exit 1"))
+    report = instances.probe(server.target(), boot=True)
+    instances.stop()
+    assert (report.booted, report.problem, report.error) == (True, ProbeProblem.NONE, "")
+    assert report.warning == "boot probe: exit status 1: degraded"
+
+
+@pytest.mark.parametrize("word", ["starting", "maintenance", "degraded and more", ""])
+def test_no_other_answer_of_a_failing_boot_probe_counts_as_booted(server: SSHD, word: str) -> None:
+    """It is still coming up, or it is not well at all."""
+    instances = connect_instances(access(server, boot_probe_command=f"echo {word}; exit 1"))
+    report = instances.probe(server.target(), boot=True)
+    instances.stop()
+    assert (report.booted, report.warning) == (False, "")
+
+
 def test_a_missing_runner_says_nothing_about_processes(server: SSHD, instances: SSHInstances) -> None:
     """Reached, not ready, and nobody knows what runs."""
     (server.folder / "bin" / "crunch-run").unlink()
@@ -151,7 +170,8 @@ def test_a_kill(server: SSHD, instances: SSHInstances, alive: bool, report: Kill
 def test_a_kill_that_nobody_heard(server: SSHD, instances: SSHInstances) -> None:
     """Not gone, as far as we know."""
     target = replace(server.target(), address="127.0.0.1:1")
-    assert not instances.kill(target, UUID, 15).gone
+    report = instances.kill(target, UUID, 15)
+    assert (report.gone, report.answered) == (False, False)
 
 
 def test_many_instances_at_once(server: SSHD, instances: SSHInstances) -> None:

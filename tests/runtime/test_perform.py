@@ -321,6 +321,33 @@ def test_an_act_that_is_done(row: Row) -> None:
     assert House().do(row.action) == row.done
 
 
+def test_a_cancel_joins_what_stands_in_the_record():
+    """The queue service replaces the whole object, so it is read first; an error that stood there is told at the end."""
+    house = House()
+    house.do(m.CancelContainer(uuid=uuid(1), error="e", detail="d"))
+    status = {"activity": "it sorts", "error": "e", "errorDetail": "d\nbefore that: it coughed"}
+    assert house.queue.asked == [("runtime_status", uuid(1)), ("cancel", uuid(1), status)]
+
+
+def test_a_cancel_of_what_only_waited_is_one_request():
+    """A container that was never locked has no status to lose."""
+    house = House()
+    held = house.state.containers[uuid(1)]
+    waits = replace(held, state=ContainerState.QUEUED, ours=False)
+    house.state = replace(house.state, containers=house.state.containers.set(uuid(1), waits))
+    house.do(m.CancelContainer(uuid=uuid(1), error="fits nowhere"))
+    assert house.queue.asked == [("cancel", uuid(1), {"error": "fits nowhere"})]
+
+
+def test_an_output_that_nobody_waits_for_any_more_is_not_asked_for():
+    """It waited in its lane for too long itself."""
+    house = House()
+    late = replace(house.state.containers[uuid(1)], output=Output(instance="i1", asked_s=BEGAN_S - 6.0))
+    house.state = replace(house.state, containers=house.state.containers.set(uuid(1), late))
+    (event,) = house.do(m.FetchOutput(name="i1", uuid=uuid(1)))
+    assert (event, house.instances.asked) == (m.OutputFetched(name="i1", uuid=uuid(1), began_s=BEGAN_S), [])
+
+
 CALLS = [
     (m.CreateInstance(name="i1", instance_type="small", secret="s"), "create"),
     (m.PollCreate(name="i1"), "poll_create"),

@@ -119,7 +119,7 @@ def _work() -> str:
 ## Who takes new work
 
 CREATING, BOOTING and READY instances do, and UNKNOWN ones for {UNKNOWN_CAPACITY_S:.0f} s, unless: the operator's choice
-({behaviors}) is not `run`; it is condemned, failed, asked to be killed or being deleted; a process there had to be sent KILL; its
+({behaviors}) is not `run`; it is condemned, failed, asked to be killed or being deleted; a runner there was ever sent KILL; its
 create has had no known outcome for {UNKNOWN_CREATE_S:.0f} s; {UNANSWERED_PROBES} probes in a row failed.
 """
 

@@ -5,6 +5,8 @@ It explains and decides nothing. An answer that comes too late, or belongs to an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dispatcher.core.messages import FetchOutput, OutputFetched
 from dispatcher.core.model import Container, Output, State
 from dispatcher.core.transitions.changes import put_container
@@ -34,8 +36,13 @@ def awaited(container: Container, now: float) -> bool:
 
 def due_s(state: State, now: float) -> float:
     """When the first of those that wait for an output waits no longer."""
-    waiting = (c.output.asked_s + WAIT_S for c in state.containers.all() if c.output is not None and awaited(c, now))
-    return min(waiting, default=float("inf"))
+    ends = (asked_s + WAIT_S for asked_s in state.containers.once(_asked))
+    return min((at_s for at_s in ends if at_s > now), default=float("inf"))
+
+
+def _asked(containers: Sequence[Container]) -> list[float]:
+    """When those were asked for that are on their way."""
+    return [c.output.asked_s for c in containers if c.output is not None and c.output.asking]
 
 
 def begin_fetch(state: State, action: FetchOutput, now: float) -> State:
