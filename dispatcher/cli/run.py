@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, Loaded, load
+from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, Loaded, Problem, known_secrets, load
 
 BAD_CONFIGURATION = 1  # a service manager should not start it again and again
 UNREADABLE = 2
@@ -25,15 +26,13 @@ def run(config_path: str, settings_path: str | None, cluster_id: str | None) -> 
     """Run the dispatcher in the foreground until SIGTERM."""
     loaded = load(config_path, settings_path, cluster_id)
     config = usable(loaded)
-    serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)))
+    serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)), warnings=loaded.warnings)
 
 
 def usable(loaded: Loaded) -> Config:
     """The configuration, or the end of the process with everything that is wrong with it."""
-    for problem in loaded.warnings:
-        print(problem, file=sys.stderr)
     if loaded.config is None:
-        for problem in loaded.problems:
+        for problem in (*loaded.warnings, *loaded.problems):
             print(problem, file=sys.stderr)
         raise SystemExit(UNREADABLE if loaded.unreadable else BAD_CONFIGURATION)
     return loaded.config
@@ -46,14 +45,15 @@ def usable_again(loaded: Loaded) -> Config:
     return loaded.config
 
 
-def serve_on(config: Config, reread: Any, announce: Any = None) -> None:
-    """Serve with this configuration. The rooms below are imported here: only a running service needs them."""
+def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequence[Problem] = ()) -> None:
+    """Serve with this configuration; ``warnings`` about it are logged once. The rooms below are imported here: only a running
+    service needs them."""
     from dispatcher.runtime.daemon import build
     from dispatcher.runtime.logs import set_up
     from dispatcher.web.app import make_app
     from dispatcher.web.serve import Serving, serve
 
-    secrets = [config.api.token, config.management_token, config.access.private_key]
+    secrets = known_secrets(config)
     logs = config.logs
     try:
         set_up(form=logs.format, level=logs.level, cluster_id=config.cluster_id, secrets=secrets, audit_file=logs.audit_file)
@@ -67,7 +67,10 @@ def serve_on(config: Config, reread: Any, announce: Any = None) -> None:
         return Served(daemon, make_app(daemon.view(), config.management_token))
 
     host = f"[{config.listen.host}]" if ":" in config.listen.host else config.listen.host
-    logging.getLogger(__name__).info("starting on cluster %s", config.cluster_id)
+    log = logging.getLogger(__name__)
+    for problem in warnings:
+        log.warning("%s", problem)
+    log.info("starting on cluster %s", config.cluster_id)
     serve(build_served, Serving(listen=(f"{host}:{config.listen.port}",), announce=announce))
 
 

@@ -20,6 +20,7 @@ from dispatcher.config.model import (
 from dispatcher.config.problems import InForce, Origin, Problem, Severity, Source
 from dispatcher.config.reference import configuration_page
 from dispatcher.config.reload import reloaded
+from dispatcher.config.secrets import known_secrets
 
 __all__ = [
     "API",
@@ -41,6 +42,7 @@ __all__ = [
     "Source",
     "StatePlaces",
     "configuration_page",
+    "known_secrets",
     "load",
     "reloaded",
 ]

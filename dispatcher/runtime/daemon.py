@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from dispatcher.config import Config, reloaded
+from dispatcher.config import Config, known_secrets, reloaded
 from dispatcher.core import explain, lifecycle, spending
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
@@ -122,6 +122,7 @@ def _access(config: Config) -> InstanceAccess:
             broken_node_hook=runner.broken_node_hook,
             arguments=runner.arguments,
         ),
+        secrets=known_secrets(config),
         runner_access=RunnerAccess(
             api_host=config.api.host,
             api_token=config.api.token,
@@ -195,7 +196,7 @@ class Daemon:
             clock=self.clock,
             public_key=public_key_line(load_private_key(config.access.private_key)),
             vouches_host_keys=self._cloud.capabilities.host_keys,
-            scrub=Scrub([config.api.token, config.management_token, config.access.private_key]),
+            scrub=Scrub(known_secrets(config)),
         )
 
     def _make_leader(self) -> Leader:
