@@ -11,7 +11,7 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -76,7 +76,8 @@ def authorized_words(line: str) -> tuple[str, str]:
 
 
 class SSHServer:
-    """Serves a bound socket until ``close``. ``is_open`` says for each new connection whether the machine answers now."""
+    """Serves a bound socket until ``close``. ``is_open`` says for each new connection whether the machine answers now.
+    ``authorized_keys`` open every account, those of ``accounts`` (by user name) only that one."""
 
     def __init__(
         self,
@@ -87,10 +88,12 @@ class SSHServer:
         handler: Handler,
         is_open: Callable[[], bool] = lambda: True,
         name: str = "ssh",
+        accounts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._listener = listener
         self._host_key = host_key
         self._authorized = {authorized_words(line) for line in authorized_keys}
+        self._accounts = {user: {authorized_words(line) for line in lines} for user, lines in (accounts or {}).items()}
         self._handler = handler
         self._is_open = is_open
         self._name = name
@@ -146,7 +149,7 @@ class SSHServer:
             with self._lock:
                 self._transports.add(transport)
             # An event makes start_server return at once instead of waiting for the handshake.
-            transport.start_server(event=threading.Event(), server=_Login(transport, self._authorized, self._run))
+            transport.start_server(event=threading.Event(), server=_Login(transport, self._admits, self._run))
             self._limit_login(transport)
         except (paramiko.SSHException, OSError, EOFError) as error:
             log.debug("%s: connection failed: %s", self._name, error)
@@ -160,6 +163,9 @@ class SSHServer:
         timer.daemon = True
         transport.login_timer = timer
         timer.start()
+
+    def _admits(self, user: str, words: tuple[str, str]) -> bool:
+        return words in self._authorized or words in self._accounts.get(user, ())
 
     def _forget(self, transport: ServerTransport) -> None:
         with self._lock:
@@ -244,19 +250,19 @@ class _Login(paramiko.ServerInterface):
     def __init__(
         self,
         transport: ServerTransport,
-        authorized: set[tuple[str, str]],
+        admits: Callable[[str, tuple[str, str]], bool],
         run: Callable[[ServerTransport, paramiko.Channel, str], None],
     ) -> None:
         self._transport = transport
-        self._authorized = authorized
+        self._admits = admits
         self._run = run
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        known = (key.get_name(), key.get_base64()) in self._authorized
-        return AUTH_SUCCESSFUL if known else AUTH_FAILED
+        admitted = self._admits(username, (key.get_name(), key.get_base64()))
+        return AUTH_SUCCESSFUL if admitted else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if kind != "session":

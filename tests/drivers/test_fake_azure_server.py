@@ -19,11 +19,11 @@ from ssh_client import wait_until
 from drivers.ssh_server import authorized_words, load_private_key, new_private_key
 from drivers.stub import StubKnobs
 from tests.fake_azure.account import Account
-from tests.fake_azure.bodies import API, machine_body
+from tests.fake_azure.bodies import API, KEY, machine_body
 from tests.fake_azure.client import Client
 from tests.fake_azure.faults import Mishap
 from tests.fake_azure.knobs import Knobs
-from tests.fake_azure.machines import SSHMachines, authorized_keys_of, custom_data_of, host_key_in
+from tests.fake_azure.machines import SSHMachines, accounts_of, custom_data_of, host_key_in
 from tests.fake_azure.server import AzureServer
 
 ROOT = Path(__file__).parents[2]
@@ -161,12 +161,13 @@ def test_the_request_says_who_may_log_in() -> None:
     line = f"{key.get_name()} {key.get_base64()}"
     script = f"#!/bin/sh\necho '{line} dispatcher' >> /root/.ssh/authorized_keys\ncat > /etc/ssh/key <<EOF\n{host_key}EOF\n"
     body = machine_body(NAME)["properties"]["osProfile"]
-    keys = authorized_keys_of(body, script)
-    assert {authorized_words(each) for each in keys} >= {authorized_words(line)}
-    assert len(keys) == 2
-    found = host_key_in(script)
-    assert found is not None
-    assert load_private_key(found).get_base64() == load_private_key(host_key).get_base64()
+    accounts = accounts_of(body, script)
+    assert [authorized_words(each) for each in accounts["root"]] == [authorized_words(line)]
+    assert accounts["crunch"] == [KEY]
+    for text in (script, json.dumps({"ssh_keys": {"ed25519_private": host_key}})):
+        found = host_key_in(text)
+        assert found is not None
+        assert load_private_key(found).get_base64() == load_private_key(host_key).get_base64()
     assert custom_data_of(body).startswith("#!/bin/sh")
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from tests.fake_azure import errors
-from tests.fake_azure.buckets import Throttle
+from tests.fake_azure.buckets import Throttle, front_door
 from tests.fake_azure.errors import BAD_GATEWAY, ArmError, Refused
 from tests.fake_azure.faults import AFTER, Mishap, Mishaps
 from tests.fake_azure.judge import Judge, Request, find_operation
@@ -44,8 +44,11 @@ class Hardware(Protocol):
     def start(self, machine: Machine, asked: dict[str, Any], now: float) -> str:
         """Its address."""
 
+    def stop(self, machine: Machine, now: float) -> None:
+        """Somebody asks to delete it."""
+
     def settle(self, machines: dict[str, Machine], now: float) -> None:
-        """Stop what is gone."""
+        """Switch off what is gone."""
 
 
 class NoHardware:
@@ -57,6 +60,9 @@ class NoHardware:
     def start(self, machine: Machine, asked: dict[str, Any], now: float) -> str:
         self._count += 1
         return f"10.0.{self._count >> 8 & 255}.{self._count & 255}"
+
+    def stop(self, machine: Machine, now: float) -> None:
+        return None
 
     def settle(self, machines: dict[str, Machine], now: float) -> None:
         return None
@@ -90,7 +96,7 @@ class Account:
         self.forbidden: set[str] = set()  # operations that this login may not do
         self.base_url = "https://localhost"
         self.lock = threading.RLock()
-        self._hardware: Hardware = NoHardware() if hardware is None else hardware
+        self.hardware: Hardware = NoHardware() if hardware is None else hardware
         self._asked: dict[str, Any] = {}
         self._epoch, self._begun_s = epoch, now()
 
@@ -112,7 +118,7 @@ class Account:
         return made
 
     def new_address(self, machine: Machine) -> str:
-        return self._hardware.start(machine, self._asked, self.now())
+        return self.hardware.start(machine, self._asked, self.now())
 
     # --------------------------------------------------------------------------------------------------------- for tests
 
@@ -129,7 +135,7 @@ class Account:
     def settle(self) -> None:
         """Let what is due happen: machines that are gone stop answering."""
         with self.lock:
-            self._hardware.settle(self.inventory.machines, self.now())
+            self.hardware.settle(self.inventory.machines, self.now())
             self.inventory.forget(self.now() - 60)
 
     # ------------------------------------------------------------------------------------------------------------- answer
@@ -171,7 +177,7 @@ class Account:
         self, name: str, parts: dict[str, str], request: Request, mishap: Mishap | None, headers: dict[str, str], now: float
     ) -> Answer:
         if mishap is not None and mishap not in (*AFTER, Mishap.SLOW):
-            return _before(mishap)
+            return _before(mishap, request.method)
         from tests.fake_azure.handlers import HANDLERS  # here, because handlers speak of accounts
 
         self._asked = request.body
@@ -192,9 +198,9 @@ def refusal(refused: Refused) -> Answer:
     return Answer(status=refused.status, headers={"x-ms-failure-cause": "service", **refused.headers}, body=refused.body())
 
 
-def _before(mishap: Mishap) -> Answer:
+def _before(mishap: Mishap, method: str) -> Answer:
     if mishap is Mishap.THROTTLED:
-        return refusal(errors.front_door_throttled("writes", 1))
+        return refusal(errors.front_door_throttled(front_door(method), 1))
     if mishap is Mishap.BUSY:
         return refusal(errors.busy())
     if mishap is Mishap.INTERNAL:

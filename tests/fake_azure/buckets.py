@@ -66,6 +66,11 @@ POLICIES: dict[str, Policy] = {
 }
 
 
+def front_door(method: str) -> str:
+    """Which of its three buckets a method draws from."""
+    return {"GET": "reads", "DELETE": "deletes"}.get(method, "writes")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """All rates. ``tight`` makes them small enough for a test that has no minutes."""
@@ -150,7 +155,7 @@ class Throttle:
             return Verdict(headers=self._headers(claims, now))
 
     def _front_door(self, method: str, region: str) -> _Claim:
-        kind = {"GET": "reads", "DELETE": "deletes"}.get(method, "writes")
+        kind = front_door(method)
         return _Claim((kind, region), getattr(self.limits, kind), "")
 
     def _services(self, method: str, operation: str, region: str, machine: str) -> Iterator[_Claim]:

@@ -94,6 +94,8 @@ def delete_machine(account: Account, parts: Mapping[str, str], request: Request,
     machine = living(account.inventory.machines, key, now)
     if machine is None:
         return Answer(status=204)
+    if now < machine.deleting_s:
+        account.hardware.stop(machine, now)
     deleting.delete_machine(account, machine, now)
     return Answer(status=202, headers=_accepted(account, request, account.inventory.operations.get(machine.delete_operation)))
 

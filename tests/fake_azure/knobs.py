@@ -24,13 +24,13 @@ class Knobs:
     login_error_rate: float = 0.0
 
     # What goes wrong with a call, whatever it asks
-    throttled_rate: float = 0.02  # 429 with Retry-After, although the bucket had room
-    bad_gateway_rate: float = 0.02  # an HTML page, 502; nothing happened
-    busy_rate: float = 0.02  # 503 with Retry-After
-    internal_rate: float = 0.02  # 500
-    dropped_before_rate: float = 0.02  # the connection breaks and nothing happened
-    dropped_after_rate: float = 0.05  # the request took effect and its answer is lost
-    html_after_rate: float = 0.02  # the request took effect and a gateway answers 502
+    throttled_rate: float = 0.01  # 429 with Retry-After, although the bucket had room
+    bad_gateway_rate: float = 0.01  # an HTML page, 502; nothing happened
+    busy_rate: float = 0.01  # 503 with Retry-After
+    internal_rate: float = 0.01  # 500
+    dropped_before_rate: float = 0.01  # the connection breaks and nothing happened
+    dropped_after_rate: float = 0.02  # the request took effect and its answer is lost
+    html_after_rate: float = 0.01  # the request took effect and a gateway answers 502
     answer_takes_s: float = 0.0
     slow_rate: float = 0.02  # and then max_slow_s
     max_slow_s: float = 2.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import itertools
-import math
 import random
 import re
 import socket
@@ -26,9 +25,11 @@ from drivers.stub.commands import answer
 from tests.fake_azure.model import Machine
 
 _KEY_LINE = re.compile(r"(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) [A-Za-z0-9+/=]{60,}")
+_NAMED_USER = re.compile(r"getent passwd (\w+)")
 _PRIVATE_KEY = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----[^-]*-----END OPENSSH PRIVATE KEY-----")
 MAX_INPUT_BYTES = 64 << 20
 SILENCE_S = 3600.0
+TICK_S = 0.05
 
 
 class SSHMachines:
@@ -57,6 +58,9 @@ class SSHMachines:
         self._owners: dict[str, Machine] = {}
         self._released = threading.Event()
         self._lock = threading.RLock()
+        self._gone: list[StubInstance] = []
+        self._clock = threading.Thread(target=self._run_clock, name="fake machines", daemon=True)
+        self._clock.start()
 
     # ---------------------------------------------------------------------------------------------------- for the account
 
@@ -70,7 +74,8 @@ class SSHMachines:
         server = SSHServer(
             listener,
             host_key=load_private_key(host_key_in(script) or new_private_key()),
-            authorized_keys=authorized_keys_of(account, script),
+            authorized_keys=(),
+            accounts=accounts_of(account, script),
             handler=lambda command, channel: self._run(instance, command, channel),
             is_open=lambda: instance.accepts_connections(time.monotonic()),
             name=machine.name,
@@ -80,24 +85,41 @@ class SSHMachines:
         server.start()
         return address
 
+    def stop(self, machine: Machine, now: float) -> None:
+        """Somebody deletes it: whether anything still ran there is remembered."""
+        for instance in [each for each in self.instances.values() if each.id == machine.name]:
+            instance.advance(now)
+            if instance.has_work:
+                self.killed_with_work.append(machine.name)
+
     def settle(self, machines: Mapping[str, Machine], now: float) -> None:
-        """Machines on their way out are told when they go; those that are gone answer no more; runners run on."""
+        """Machines on their way out are told when they go; those that are gone answer no more."""
         with self._lock:
             for address, machine in list(self._owners.items()):
                 instance = self.instances[address]
-                self._follow(instance, machine)
-                instance.advance(now)
+                _follow(instance, machine)
                 if instance.gone_at_s <= now:
                     self._servers.pop(address).close()
                     del self._owners[address], self.instances[address]
+                    self._gone.append(instance)
 
     def close(self) -> None:
         self._released.set()
+        self._clock.join()
         with self._lock:
             servers, self._servers = list(self._servers.values()), {}
             self._owners.clear()
         for server in servers:
             server.close()
+
+    def _run_clock(self) -> None:
+        """Runners run on whether or not somebody looks at them."""
+        while not self._released.wait(TICK_S):
+            with self._lock:
+                instances, self._gone = [*self.instances.values(), *self._gone], []
+            for instance in instances:
+                with instance.lock:
+                    instance.advance(time.monotonic())
 
     def cut(self, address: str) -> None:
         """Every connection to this machine breaks."""
@@ -127,16 +149,6 @@ class SSHMachines:
             booted_at_s=booted_s,
         )
 
-    def _follow(self, instance: StubInstance, machine: Machine) -> None:
-        """A failed machine never answers, but for the one that was only slow to say that it is there."""
-        if machine.deleting_s < math.inf and instance.deleting_at_s == math.inf:
-            instance.deleting_at_s = machine.deleting_s
-            if instance.has_work:
-                self.killed_with_work.append(machine.name)
-        instance.gone_at_s = min(instance.gone_at_s, machine.gone_s)
-        if machine.failure is not None and machine.failure.code != "OSProvisioningTimedOut":
-            instance.failed_at_s = machine.created_s
-
     def _run(self, instance: StubInstance, command: str, channel: paramiko.Channel) -> int:
         given = _read_all(channel) if _wants_input(command) else b""
         with instance.lock:
@@ -150,6 +162,14 @@ class SSHMachines:
         channel.sendall(reply.stdout)
         channel.sendall_stderr(reply.stderr)
         return reply.status
+
+
+def _follow(instance: StubInstance, machine: Machine) -> None:
+    """A failed machine never answers, but for the one that was only slow to say that it is there."""
+    instance.deleting_at_s = min(instance.deleting_at_s, machine.deleting_s)
+    instance.gone_at_s = min(instance.gone_at_s, machine.gone_s)
+    if machine.failure is not None and machine.failure.code != "OSProvisioningTimedOut":
+        instance.failed_at_s = machine.created_s
 
 
 def _free_port(network: int) -> int:
@@ -197,13 +217,18 @@ def secret_of(asked: Mapping[str, Any], script: str) -> str:
 
 
 def host_key_in(script: str) -> str | None:
-    """A private host key that was injected."""
-    lines = "\n".join(line.strip() for line in script.splitlines())
+    """A private host key that was injected, in a script or in the JSON of a cloud-config."""
+    lines = "\n".join(line.strip() for line in script.replace("\\n", "\n").splitlines())
     found = _PRIVATE_KEY.search(lines)
     return None if found is None else found.group(0) + "\n"
 
 
-def authorized_keys_of(account: Mapping[str, Any], script: str) -> list[str]:
-    """Keys of the account, and keys that the script writes for root."""
+def accounts_of(account: Mapping[str, Any], script: str) -> dict[str, list[str]]:
+    """Who may log in by which key: the account of the request, and whom the script lets in (root, if it names nobody)."""
     keys = account.get("linuxConfiguration", {}).get("ssh", {}).get("publicKeys", [])
-    return [*(key["keyData"] for key in keys), *_KEY_LINE.findall(script)]
+    accounts = {account.get("adminUsername", "root"): [key["keyData"] for key in keys]}
+    for line in script.splitlines():
+        if "authorized_keys" in line and (found := _KEY_LINE.search(line)) is not None:
+            named = _NAMED_USER.search(line)
+            accounts.setdefault(named.group(1) if named else "root", []).append(found.group(0))
+    return accounts
