@@ -11,7 +11,7 @@ from dispatcher.core import pacing, window
 from dispatcher.core.looks import Look
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
 from dispatcher.core.model import Container, Instance, Phase, Process, ProcessPhase, State
-from dispatcher.core.transitions import polls
+from dispatcher.core.transitions import leftovers, polls
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.queue import growing
 
@@ -136,7 +136,7 @@ def list_due_s(state: State, now: float) -> float:
 def plan_lists(state: State, now: float) -> list[Action]:
     if list_due_s(state, now) > now or legal(state, ListInstances(), now) is not None:
         return []
-    return [ListInstances()]
+    return [ListInstances(leftovers=leftovers.wanted(state, now))]
 
 
 # ------------------------------------------------------------------------------------------------------------------ probes

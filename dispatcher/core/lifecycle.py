@@ -22,7 +22,7 @@ from dispatcher.core.messages import (
 )
 from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
 from dispatcher.core.reconcile import given_up
-from dispatcher.core.transitions import outputs
+from dispatcher.core.transitions import leftovers, outputs
 from dispatcher.core.transitions.cloud import tags_differ
 from dispatcher.core.transitions.legal import guard, legal, never_answered
 from dispatcher.core.transitions.processes import UNFIT
@@ -40,6 +40,7 @@ def plan(state: State, now: float) -> list[Action]:
         for action in _needs(state, instance, now):
             if legal(state, action, now) is None:
                 found.append(action)
+    found += [action for action in leftovers.in_turn(state) if legal(state, action, now) is None][:1]
     return found
 
 
@@ -198,6 +199,7 @@ def due_s(state: State, now: float) -> float:
     soonest = now + 60.0
     for instance in state.instances.all():
         soonest = min(soonest, _next_look(state, instance, now))
+    soonest = min(soonest, leftovers.due_s(state, now))
     return min(max(soonest, pacing.next_token_s(state, "destroy", now)), outputs.due_s(state, now))
 
 

@@ -293,7 +293,7 @@ class InstancesMissed(Event):
 class ListEnded(Event):
     began_s: float
     complete: bool
-    leftovers: tuple[Leftover, ...] = ()
+    leftovers: tuple[Leftover, ...] | None = None  # None: nobody asked for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +335,17 @@ class CallReported(Event):
     retry_after_s: float | None = None
     limit: float | None = None
     usage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftoverDeleted(Event):
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftoverFailed(Event):
+    id: str
+    failure: CloudFailure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -531,7 +542,9 @@ class PollCreate(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListInstances(Action):
-    pass
+    """``leftovers``: and what is left over of others."""
+
+    leftovers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -552,6 +565,13 @@ class RemoveInstance(Action):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveTags(Action):
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteLeftover(Action):
+    """By the id that the cloud gave it."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -373,6 +373,19 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownLeftover:
+    """A resource that lists show as left over: since the list that began at ``first_s``, and again in one at ``again_s``."""
+
+    leftover: Leftover
+    first_s: float
+    again_s: float = NEVER
+    deleting: bool = False
+    failures: int = 0
+    retry_s: float = NEVER  # not before
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudView:
     """What we know about the cloud itself."""
 
@@ -384,7 +397,8 @@ class CloudView:
     list_due_s: float = math.inf  # somebody wants one at this time
     failures: int = 0
     error: str = ""
-    leftovers: tuple[Leftover, ...] = ()
+    leftovers: Mapping[str, KnownLeftover] = field(default_factory=dict)  # by id
+    leftovers_listed_s: float = NEVER  # when the last list that told them all began
     probe_answered_s: float = NEVER  # newest full answer of any instance
     probe_answered_by: str = ""
     answers_since_s: float = NEVER  # since when some instance or other has answered, without a long gap

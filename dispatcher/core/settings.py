@@ -64,6 +64,7 @@ class Settings:
     list_lag_s: float = 0.0
     polls_creates: bool = False
     deletes_leftovers: bool = False
+    leftover_age_s: float = 0.0
     quota_groups: Mapping[str, str] = field(default_factory=dict)  # instance type → quota group
 
     # Patience

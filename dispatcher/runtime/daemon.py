@@ -82,6 +82,7 @@ def _with_driver(settings: Settings, cloud: Cloud) -> Settings:
         list_lag_s=can.list_lag_s,
         polls_creates=can.poll_create,
         deletes_leftovers=can.delete_leftover,
+        leftover_age_s=can.leftover_age_s,
         cloud_limits=can.limits,
         quota_groups={name: cloud.quota_group(offer) for name, offer in settings.instance_types.items()},
     )

@@ -222,6 +222,16 @@ def _create_failed(event: m.CreateFailed) -> Iterator[Told]:
     yield Told(text=text, kind=Kind.INSTANCE, level=WARNING, instance=event.name, fields=fields)
 
 
+def _delete_leftover(action: m.DeleteLeftover) -> Iterator[Told]:
+    text = f"left over, no instance uses it any more: {action.id} is being deleted"
+    yield Told(text=text, kind=Kind.CLOUD, fields={"Leftover": action.id})
+
+
+def _leftover_failed(event: m.LeftoverFailed) -> Iterator[Told]:
+    text = f"what is left over could not be deleted, it is tried again later: {event.id}: {event.failure.text}"
+    yield Told(text=text, kind=Kind.CLOUD, level=WARNING, fields={"Leftover": event.id, "error": event.failure.text})
+
+
 def _start_ended(event: m.StartEnded) -> Iterator[Told]:
     if event.outcome is m.StartOutcome.NOT_SENT:
         text = f"was not started on {event.name}, nothing was sent: {event.error}"
@@ -267,6 +277,8 @@ SPECIAL: dict[type[Message], Callable[[Any], Iterator[Told]]] = {
     m.UnlockContainer: _unlock,
     m.ContainerWriteFailed: _write_failed,
     m.CreateFailed: _create_failed,
+    m.DeleteLeftover: _delete_leftover,
+    m.LeftoverFailed: _leftover_failed,
     m.StartEnded: _start_ended,
     m.KillEnded: _kill_ended,
     m.TagsFailed: _tags_failed,

@@ -137,6 +137,7 @@ class Perform:
             m.DestroyInstance: self._destroy,
             m.RemoveInstance: self._remove,
             m.SaveTags: self._save_tags,
+            m.DeleteLeftover: self._delete_leftover,
             m.ProbeInstance: self._probe,
             m.StartContainer: self._start,
             m.KillProcess: self._kill,
@@ -270,7 +271,7 @@ class Perform:
 
     def _list(self, action: m.ListInstances, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
-        call = self._call(state)
+        call = replace(self._call(state), leftovers=action.leftovers)
         try:
             listing = self._ports.cloud.list(call)
         except CloudCallFailed as error:
@@ -283,7 +284,8 @@ class Perform:
         if listing.complete:
             for names in slices(missed(state, shown)):
                 events.append(m.InstancesMissed(began_s=began, names=names))
-        ended = m.ListEnded(began_s=began, complete=listing.complete, leftovers=listing.leftovers)
+        leftovers = listing.leftovers if action.leftovers else None
+        ended = m.ListEnded(began_s=began, complete=listing.complete, leftovers=leftovers)
         return [*events, ended, *_reports("list", call)]
 
     def _ends(self, state: State, listed: Sequence[ListedInstance]) -> dict[str, float]:
@@ -320,6 +322,17 @@ class Perform:
         except CloudCallFailed as error:
             return [m.TagsFailed(name=action.name, failure=error.failure), *_reports("set_tags", call)]
         return [m.TagsSaved(name=action.name, tags=tags), *_reports("set_tags", call)]
+
+    def _delete_leftover(self, action: m.DeleteLeftover, state: State) -> list[m.Event]:
+        known = state.cloud.leftovers.get(action.id)
+        if known is None:
+            return [m.LeftoverDeleted(id=action.id)]
+        call = self._call(state)
+        try:
+            self._ports.cloud.delete_leftover(known.leftover, call)
+        except CloudCallFailed as error:
+            return [m.LeftoverFailed(id=action.id, failure=error.failure), *_reports("destroy", call)]
+        return [m.LeftoverDeleted(id=action.id), *_reports("destroy", call)]
 
     # -- instances
 

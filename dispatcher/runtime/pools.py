@@ -24,12 +24,13 @@ LANES: dict[str, int] = {
     "create": 32,
     "destroy": 8,
     "tags": 2,
+    "leftovers": 2,
     "probe": 48,
     "failing probe": 8,
     "start": 8,
     "output": 8,
 }
-WITH_EFFECT = ("writes", "locks", "create", "destroy", "tags", "start")
+WITH_EFFECT = ("writes", "locks", "create", "destroy", "tags", "leftovers", "start")
 """What runs here changes the world, so its end is worth waiting for; what the others ask can be asked again."""
 
 MOST_HUNG = 3  # a lane has at most this many times its size of threads that hang; then its jobs wait
@@ -46,6 +47,7 @@ _LANE_OF: dict[type[m.Action], str] = {
     m.DestroyInstance: "destroy",
     m.RemoveInstance: "destroy",
     m.SaveTags: "tags",
+    m.DeleteLeftover: "leftovers",
     m.ProbeInstance: "probe",
     m.StartContainer: "start",
     m.KillProcess: "start",

@@ -27,6 +27,7 @@ _QUEUE_CALLS = ("poll", "read", "lock", "unlock", "cancel", "status")
 
 FAULTS: tuple[str, ...] = (
     *(f"{call}: error" for call in (*_CALLS, *_QUEUE_CALLS, "token")),
+    *("leftover", "delete_leftover: error", "delete_leftover: driver bug"),
     *(f"{call}: driver bug" for call in _CALLS),
     *(f"{call}: lost answer" for call in (*_CHANGING, *_QUEUE_CALLS)),
     *(f"{call}: false unknown" for call in _CHANGING),
@@ -47,7 +48,6 @@ FAULTS: tuple[str, ...] = (
 )
 
 IMPOSSIBLE: dict[str, str] = {
-    "leftover": "nothing deletes leftovers yet, so that a storm with them would never end",
     "create: held": "a call that takes effect after its deadline, and after two lists, can pass every limit",
     "destroy: held": "as for creates: the stub holds both or none",
     "a process of it still runs": "a container with a known process is bound to it at once: a second lock on the same door",

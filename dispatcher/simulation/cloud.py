@@ -10,7 +10,7 @@ from typing import TypeVar
 from dispatcher.core.failures import failure_of
 from dispatcher.core.messages import CloudCallFailed, CloudFailure
 from dispatcher.core.model import DestroyCause
-from dispatcher.driver import Call, CloudError, Created, CreateRequest, HostKey, InstanceType, Listing
+from dispatcher.driver import Call, CloudError, Created, CreateRequest, HostKey, InstanceType, Leftover, Listing
 from drivers.stub import StubCloud, StubDriver
 
 from .queue import Violations
@@ -65,6 +65,9 @@ class FakeCloud:
 
     def set_tags(self, instance_id: str, tags: Mapping[str, str], call: Call) -> None:
         self._ask(lambda: self.driver.set_tags(instance_id, tags, call))
+
+    def delete_leftover(self, leftover: Leftover, call: Call) -> None:
+        self._ask(lambda: self.driver.delete_leftover(leftover, call))
 
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
         return self.driver.host_keys(instance_id)

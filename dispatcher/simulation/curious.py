@@ -72,6 +72,7 @@ class Curious:
             lambda: m.DestroyInstance(name=name, cause=chance.choice(list(DestroyCause)), reason="curious"),
             lambda: m.RemoveInstance(name=name),
             lambda: m.SaveTags(name=name),
+            lambda: m.DeleteLeftover(id=self._leftover(state)),
             lambda: m.CondemnInstance(name=name, reason="curious"),
             lambda: m.ExpireIdleBehavior(name=name),
             lambda: m.ProbeInstance(name=name),
@@ -80,6 +81,9 @@ class Curious:
             lambda: m.KillProcess(name=name, uuid=uuid, signal=15, reason="curious"),
         )
         return chance.choice(kinds)()
+
+    def _leftover(self, state: State) -> str:
+        return self.chance.choice([*state.cloud.leftovers, "no such leftover"])
 
     def _type(self, state: State) -> str:
         return self.chance.choice([*state.settings.instance_types, "no such type"])

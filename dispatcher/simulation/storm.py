@@ -114,7 +114,7 @@ class Storm:
             lost_answer_rate=rate(0.2), false_unknown_rate=rate(0.1), late_failure_rate=rate(0.2),
             list_lag_s=self.chance.choice((0.0, 3.0, 10.0)), tags_lag_s=self.chance.choice((0.0, 5.0)),
             partial_list_rate=rate(0.3), lying_list_rate=rate(0.1) if not ignored else 0.0,
-            max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)), ignored_destroy_rate=ignored, leftover_rate=0.0,
+            max_destroy_s=self.chance.choice((0.0, 15.0, 60.0)), ignored_destroy_rate=ignored, leftover_rate=rate(0.3),
             boot_s=self.chance.choice((5.0, 30.0)), max_boot_extra_s=self.chance.choice((0.0, 60.0)),
             never_boots_rate=self.chance.choice((0.0, 0.0, 0.02, 0.1, 0.7)),
             broken_rate=rate(0.1), report_broken_rate=rate(0.1), hang_rate=rate(0.05),
@@ -203,9 +203,10 @@ class Storm:
         held = [f"{i.name} {i.phase.value} {i.probe_error or i.failure or ''}" for i in world.state.instances.all()]
         exists = [i.name for i in world.stub.existing()]
         minded = [f"{c.uuid[-6:]} {c.state.value} {c.priority >> 50} on {c.instance}" for c in world.state.containers.all()]
+        leftovers = [leftover.id for _, leftover in world.stub.leftovers]
         return (
             f"not over after the storm: containers {opened[:5]}, minded {minded[:5]}, "
-            f"instances held {held[:5]}, existing {exists[:5]}"
+            f"instances held {held[:5]}, existing {exists[:5]}, left over {leftovers[:5]}"
         )
 
     def _outcome(self, problem: str) -> Outcome:

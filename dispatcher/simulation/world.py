@@ -349,10 +349,11 @@ class World:
         return self.queue.submit(requirements, priority, length_s, attempts)
 
     def over(self) -> bool:
-        """Every container has ended and no instance is left, in truth and in every dispatcher's mind."""
+        """Every container has ended and no instance or part of one is left, in truth and in every dispatcher's mind."""
         return (
             not self.queue.open_entries()
             and not self.stub.existing()
+            and not self.stub.leftovers
             and not any(d.store.snapshot().instances or d.store.snapshot().containers for d in self.dispatchers if d.alive)
         )
 
@@ -392,5 +393,7 @@ def _with_driver(settings: Settings, driver: StubDriver) -> Settings:
         create_is_idempotent=can.create_is_idempotent,
         list_lag_s=can.list_lag_s,
         polls_creates=can.poll_create,
+        deletes_leftovers=can.delete_leftover,
+        leftover_age_s=can.leftover_age_s,
         quota_groups={name: driver.quota_group(offer) for name, offer in settings.instance_types.items()},
     )

@@ -223,9 +223,17 @@ class StubCloud:
             return
         now = self.now()
         if instance.deleting_at_s > now and self._happens("leftover", self.knobs.leftover_rate):
-            self.leftovers.append((owner, Leftover(f"disk of {instance.id}", "disk")))
+            self.leftovers.append((owner, Leftover(f"disk of {instance.name}", "disk")))
         instance.delete(now, self.random.uniform(0, self.knobs.max_destroy_s))
         self.advance(now)
+
+    def discard(self, leftover: Leftover, owner: Owner) -> None:
+        """Delete what an instance has left behind. Raises CloudError while that instance exists."""
+        for instance in self.existing(self.now()):
+            if leftover.id == f"disk of {instance.name}":
+                self.report_bug(f"delete_leftover: {leftover.id}, which still exists")
+                raise CloudError(f"{leftover.id} is in use")
+        self.leftovers = [pair for pair in self.leftovers if pair != (owner, leftover)]
 
     def retag(self, instance: StubInstance, tags: Mapping[str, str]) -> None:
         instance.tag_history = [*instance.tag_history[-9:], (self.now(), dict(tags))]

@@ -5,7 +5,7 @@ It translates and checks what it is asked; the cloud decides what becomes of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dispatcher.driver import (
@@ -44,6 +44,7 @@ class StubDriver:
             poll_create=knobs.polls_creates,
             host_keys=knobs.offers_host_keys,
             delete_leftover=knobs.deletes_leftovers,
+            leftover_age_s=knobs.leftover_age_s,
             quota_groups=True,
         )
 
@@ -85,10 +86,9 @@ class StubDriver:
     def list(self, call: Call) -> Listing:
         knobs = self.cloud.knobs
         self.cloud.arrive("list", knobs.min_list_interval_s, call)
-        listing: Callable[[], Listing] = self._listing
         if not self.cloud.take_time(knobs.list_takes_s, call):
             raise CloudError("list: no answer in time")
-        return self.cloud.carry_out("list", knobs.list_error_rate, True, listing)
+        return self.cloud.carry_out("list", knobs.list_error_rate, True, lambda: self._listing(call.leftovers))
 
     def destroy(self, instance_id: str, call: Call) -> None:
         knobs = self.cloud.knobs
@@ -131,16 +131,19 @@ class StubDriver:
 
     # ------------------------------------------------------------------------------------------------------- what it shows
 
-    def _listing(self) -> Listing:
+    def _listing(self, leftovers: bool) -> Listing:
         """The cloud as some replica remembers it, at most ``list_lag_s`` old."""
         cloud = self.cloud
         as_of_s = cloud.now() - cloud.random.uniform(0, cloud.knobs.list_lag_s)
         shown = [self._shown(instance, as_of_s) for instance in cloud.instances.values() if instance.exists(as_of_s)]
         listing = Listing(
             instances=tuple(instance for instance in shown if self.owner.owns(instance.tags)),
-            leftovers=tuple(leftover for owner, leftover in cloud.leftovers if owner == self.owner),
+            leftovers=self._leftovers() if leftovers else (),
         )
         return self._spoil(listing)
+
+    def _leftovers(self) -> tuple[Leftover, ...]:
+        return tuple(leftover for owner, leftover in self.cloud.leftovers if owner == self.owner)
 
     def _shown(self, instance: StubInstance, as_of_s: float) -> Instance:
         tags_of_s = as_of_s - self.cloud.random.uniform(0, self.cloud.knobs.tags_lag_s)
@@ -204,9 +207,10 @@ class StubDriver:
         return refusals.quota_group(instance_type)
 
     def delete_leftover(self, leftover: Leftover, call: Call) -> None:
-        """Gone already is success."""
-        self.cloud.arrive("delete_leftover", 0.0, call)
-        self.cloud.leftovers = [pair for pair in self.cloud.leftovers if pair != (self.owner, leftover)]
+        """Gone already is success; what an instance still uses is refused, and to ask for it is a bug of the caller."""
+        cloud = self.cloud
+        cloud.arrive("delete_leftover", 0.0, call)
+        cloud.carry_out("delete_leftover", cloud.knobs.destroy_error_rate, True, lambda: cloud.discard(leftover, self.owner))
 
 
 def _presence(instance: StubInstance, as_of_s: float) -> Presence:

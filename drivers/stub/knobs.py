@@ -21,6 +21,7 @@ class StubKnobs:
     polls_creates: bool = True
     offers_host_keys: bool = False
     deletes_leftovers: bool = True
+    leftover_age_s: float = 20.0
 
     # Pace: a call that comes sooner after the last one of its kind is refused with RateLimited
     min_create_interval_s: float = 0.05

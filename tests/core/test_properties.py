@@ -13,13 +13,14 @@ from dispatcher.core import cadence, invariants, lifecycle, reconcile, schedule,
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerState, DestroyCause, HoldoffKind, IdleBehavior, QueueWrite
 from dispatcher.core.transitions import INTENTS, OBSERVERS, Refused, begin, legal, observe
-from dispatcher.driver import Scope
+from dispatcher.driver import Leftover, Scope
 from tests.core.build import OTHERS, OURS, listed, offer, record, settings, state, wants
 
 UUIDS = [f"zzzzz-dz642-{number:015d}" for number in range(4)]
 NAMES = ["i1", "i2", "new1"]
 MENU = settings(offer("t4"), offer("t1", 1, 0.3), max_instances=3, create_is_idempotent=True)
 
+LEFTOVER = Leftover("d1", "disk")
 uuids, names = st.sampled_from(UUIDS), st.sampled_from(NAMES)
 ago = st.sampled_from((0.0, 0.5, 3.0, 30.0))
 sets = st.frozensets(uuids, max_size=3)
@@ -75,7 +76,9 @@ def events(now: float):
         st.builds(m.CreatePolled, name=names, done=st.booleans()),
         st.builds(m.InstancesListed, began_s=began, instances=lists),
         st.builds(m.InstancesMissed, began_s=began, names=st.lists(names, max_size=3, unique=True).map(tuple)),
-        st.builds(m.ListEnded, began_s=began, complete=st.booleans()),
+        st.builds(m.ListEnded, began_s=began, complete=st.booleans(), leftovers=st.sampled_from((None, (), (LEFTOVER,)))),
+        st.builds(m.LeftoverDeleted, id=st.just(LEFTOVER.id)),
+        st.builds(m.LeftoverFailed, id=st.just(LEFTOVER.id), failure=cloud_failures),
         st.builds(m.ListFailed, began_s=began, failure=cloud_failures),
         st.builds(m.DestroyAccepted, name=names),
         st.builds(m.DestroyFailed, name=names, failure=cloud_failures),
@@ -204,6 +207,7 @@ def actions():
         st.builds(m.DestroyInstance, name=names, cause=st.sampled_from(list(DestroyCause)), reason=texts),
         st.builds(m.RemoveInstance, name=names),
         st.builds(m.SaveTags, name=names),
+        st.builds(m.DeleteLeftover, id=st.sampled_from((LEFTOVER.id, "none"))),
         st.builds(m.CondemnInstance, name=names, reason=st.just("because")),
         st.builds(m.ProbeInstance, name=names),
         st.builds(m.StartContainer, uuid=uuids, instance=names),

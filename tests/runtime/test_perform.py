@@ -16,6 +16,7 @@ from dispatcher.core.model import (
     ContainerState,
     DestroyCause,
     Instance,
+    KnownLeftover,
     Leadership,
     Output,
     QueueWrite,
@@ -115,6 +116,9 @@ class CloudWorld(World):
         self._tell(call)
         self._answer("set_tags", None, instance_id, dict(tags))
 
+    def delete_leftover(self, leftover: Any, call: Any) -> None:
+        self._answer("delete_leftover", None, leftover.id)
+
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
         return self._answer("host_keys", (HostKey("ssh-ed25519", "AAAA"),), instance_id)
 
@@ -165,7 +169,9 @@ def known(**more: Any) -> State:
     asked = Output(instance="i1", asked_s=BEGAN_S)
     held = container(state=ContainerState.LOCKED, ours=True, output=asked)
     state = leading(held, instance(operation="op", tags={"site": "x"}))
-    return replace(state, queue=replace(state.queue, token_uuid=TOKEN), **more)
+    found = {"d1": KnownLeftover(leftover=Leftover("d1", "disk"), first_s=BEGAN_S)}
+    cloud = replace(state.cloud, leftovers=found)
+    return replace(state, queue=replace(state.queue, token_uuid=TOKEN), cloud=cloud, **more)
 
 
 # --------------------------------------------------------------------------------------------------------------- the table
@@ -277,6 +283,14 @@ TABLE = [
         bug=[m.TagsFailed(name="i1", failure=UNKNOWN)],
         stopped=[m.TagsFailed(name="i1", failure=STOPPED)],
         gone=[m.TagsSaved(name="i1", tags={})],
+    ),
+    Row(
+        action=m.DeleteLeftover(id="d1"),
+        done=[m.LeftoverDeleted(id="d1")],
+        refused=[m.LeftoverFailed(id="d1", failure=CLOUD_FAILURE)],
+        bug=[m.LeftoverFailed(id="d1", failure=UNKNOWN)],
+        stopped=[m.LeftoverFailed(id="d1", failure=STOPPED)],
+        gone=[m.LeftoverDeleted(id="d1")],
     ),
     Row(
         action=m.ProbeInstance(name="i1"),
@@ -409,7 +423,8 @@ def test_who_does_not_lead_sends_nothing(row: Row, leadership: Leadership, term:
 def test_an_act_whose_instance_is_gone_sends_nothing(row: Row) -> None:
     """It was removed between the plan and the act."""
     house = House()
-    house.state = replace(house.state, instances=house.state.instances.without("i1"))
+    gone = replace(house.state.cloud, leftovers={})
+    house.state = replace(house.state, instances=house.state.instances.without("i1"), cloud=gone)
     if row.gone is not None:
         assert house.do(row.action) == row.gone
         assert house.sent() == []
@@ -502,7 +517,7 @@ def test_a_long_list_is_told_in_slices() -> None:
     house = House(cloud=CloudWorld(answers={"list": Listing(listed, (leftover,))}))
     held = [instance(f"m{number}") for number in range(SLICE)]
     house.state = replace(house.state, instances=house.state.instances.update((each.name, each) for each in held))
-    events = house.do(m.ListInstances())
+    events = house.do(m.ListInstances(leftovers=True))
     assert kinds(events) == [m.InstancesListed] * 2 + [m.InstancesMissed] * 2 + [m.ListEnded]
     assert events[-1] == m.ListEnded(began_s=BEGAN_S, complete=True, leftovers=(leftover,))
 

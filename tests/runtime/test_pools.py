@@ -209,6 +209,7 @@ LANE_OF: list[tuple[m.Action, str]] = [
     (m.DestroyInstance(name="i1", cause=DestroyCause.IDLE, reason="r"), "destroy"),
     (m.RemoveInstance(name="i1"), "destroy"),
     (m.SaveTags(name="i1"), "tags"),
+    (m.DeleteLeftover(id="d1"), "leftovers"),
     (PROBE, "probe"),
     (m.StartContainer(uuid=uuid(1), instance="i1"), "start"),
     (m.KillProcess(name="i1", uuid=uuid(1), signal=15, reason="r"), "start"),

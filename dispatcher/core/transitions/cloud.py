@@ -43,6 +43,7 @@ from dispatcher.core.model import (
 )
 from dispatcher.core.notes import note_of, note_tags, tag_names
 from dispatcher.core.settings import Settings
+from dispatcher.core.transitions import leftovers
 from dispatcher.core.transitions.changes import put_instance, put_instances, remove_instance
 from dispatcher.core.transitions.table import move
 from dispatcher.core.values import replace
@@ -294,10 +295,11 @@ def list_ended(state: State, event: ListEnded, now: float) -> State:
         first_s = cloud.first_listed_s if cloud.first_listed_s >= state.leadership.since_s else event.began_s
         again = event.began_s > first_s and event.began_s >= first_s + state.settings.list_lag_s
         cloud = replace(
-            cloud, listed_s=event.began_s, first_listed_s=first_s, leftovers=event.leftovers,
-            confirmed_s=event.began_s if again else cloud.confirmed_s,
-        )  # fmt: skip
-    return replace(state, cloud=cloud)
+            cloud, listed_s=event.began_s, first_listed_s=first_s, confirmed_s=event.began_s if again else cloud.confirmed_s
+        )
+    state = replace(state, cloud=cloud)
+    told = event.complete and event.leftovers is not None
+    return leftovers.listed(state, event.leftovers or (), event.began_s) if told else state
 
 
 def begin_remove(state: State, action: RemoveInstance, now: float) -> State:

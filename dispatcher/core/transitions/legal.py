@@ -15,6 +15,7 @@ from dispatcher.core.messages import (
     CancelContainer,
     CondemnInstance,
     CreateInstance,
+    DeleteLeftover,
     DestroyInstance,
     ExpireIdleBehavior,
     FetchOutput,
@@ -44,6 +45,7 @@ from dispatcher.core.model import (
 )
 from dispatcher.core.transitions import locks, polls, table
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
+from dispatcher.core.transitions.leftovers import deletable
 from dispatcher.core.transitions.outputs import fetchable
 from dispatcher.core.transitions.room import Reason, accepts_work, has_room, proved_empty
 
@@ -413,6 +415,7 @@ RULES: dict[type[Action], Callable[[State, Any, float], Reason]] = {
     DestroyInstance: _destroy,
     RemoveInstance: _remove,
     SaveTags: _save_tags,
+    DeleteLeftover: deletable,
     CondemnInstance: _condemn,
     ExpireIdleBehavior: _expire,
     ProbeInstance: _probe,

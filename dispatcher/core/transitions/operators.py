@@ -94,7 +94,9 @@ def leadership_gained(state: State, event: LeadershipGained, now: float) -> Stat
         instances=Map(),
         strays=Map(),
         queue=polls.forgotten(state.queue),
-        cloud=replace(state.cloud, listed_s=NEVER, confirmed_s=NEVER, list_due_s=now),
+        cloud=replace(
+            state.cloud, listed_s=NEVER, confirmed_s=NEVER, list_due_s=now, leftovers={}, leftovers_listed_s=NEVER
+        ),
     )
 
 
