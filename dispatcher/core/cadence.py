@@ -41,11 +41,12 @@ def poll_interval_s(state: State, now: float) -> float:
 def poll_due_s(state: State, now: float) -> float:
     """When to look at the top of the queue again; some list requests are kept for what cannot wait."""
     queue, named = state.queue, state.settings.poll_interval_s is not None
+    lists = polls.cost(state, window.at_top(state, now))
     first = queue.polled_s < state.leadership.since_s and not queue.failures
     if first or queue.hinted_s > queue.poll_ended_s:
-        return now if named else max(now, polls.tokens_at(queue, 1.0, now))
+        return now if named else max(now, polls.tokens_at(queue, lists, now))
     due_s = queue.poll_ended_s + poll_interval_s(state, now)
-    return due_s if named else max(due_s, polls.tokens_at(queue, 1.0 + window.RESERVE, now))
+    return due_s if named else max(due_s, polls.tokens_at(queue, min(polls.DEEP_BURST, lists + window.RESERVE), now))
 
 
 def reads_due(state: State, now: float) -> tuple[list[str], float]:

@@ -46,11 +46,6 @@ class Look:
     def at_top(self) -> bool:
         return self.after is None
 
-    @property
-    def lists(self) -> int:
-        """How many requests it takes when no page is cut."""
-        return self.own + (self.size > 0) + self.count
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:

@@ -346,6 +346,7 @@ class QueueView:
     token_uuid: str = ""  # by which we know our own locks
     polling: bool = False
     looking: Look | None = None  # what the poll that is on its way asks for
+    expected: int = 1  # how many list requests it was taken to need
     polled_s: float = NEVER  # when the last poll of this term began that showed all that we hold
     poll_ended_s: float = NEVER  # the end of the last look at the top
     poll_took_s: float = 0.0

@@ -13,10 +13,10 @@ from itertools import islice
 from dispatcher.core import pacing, schedule
 from dispatcher.core.looks import PAGE, PEEK, Look
 from dispatcher.core.model import Container, ContainerState, State
-from dispatcher.core.transitions.polls import tokens
+from dispatcher.core.transitions import polls
 from dispatcher.core.transitions.room import accepts_work, room
 
-OWN_AGAIN_S = 10.0  # with a backlog: what we hold is listed so often
+OWN_AGAIN_S, OWN_PAGE_S = 10.0, 5.0  # with a backlog: what we hold is listed so often, and so long for each page of it
 COUNT_AGAIN_S = 60.0
 PAGE_LONGEST_S, PAGE_PART = 10.0, 10.0  # a whole page each ten seconds, or as often as it takes a tenth of the time
 FULL_AGAIN_S = 600.0  # no look in full so long after one failed
@@ -44,12 +44,16 @@ def at_top(state: State, now: float) -> Look:
     page = everything or many or now >= queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
     exact = not queue.backlog or queue.counted_s < state.leadership.since_s
     return Look(
-        own=everything or not queue.backlog or now >= queue.polled_s + OWN_AGAIN_S,
+        own=everything or not queue.backlog or now >= queue.polled_s + _own_again_s(state),
         size=PAGE if page else PEEK,
         full=many or (first and now >= queue.full_refused_s + FULL_AGAIN_S),
         exact=exact,
         count=not exact and now >= queue.counted_s + COUNT_AGAIN_S,
     )
+
+
+def _own_again_s(state: State) -> float:
+    return max(OWN_AGAIN_S, OWN_PAGE_S * polls.cost(state, Look(size=0)))
 
 
 def in_full_next(state: State, now: float) -> bool:
@@ -68,7 +72,7 @@ def deeper(state: State, now: float) -> Look | None:
     queue, sweep = state.queue, state.queue.sweep
     if sweep is None or sweep.ended or sweep.cursor is None or sweep.read >= DEEPEST:
         return None
-    if not (queue.deeper_next or state.settings.poll_interval_s is not None) or tokens(queue, now) < 1 + RESERVE:
+    if not (queue.deeper_next or state.settings.poll_interval_s is not None) or polls.tokens(queue, now) < 1 + RESERVE:
         return None
     if queue.hinted_s > queue.poll_ended_s or (sweep.read >= sweep.goal and not hungry(state, now)):
         return None

@@ -7,12 +7,14 @@ fills four times faster.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dispatcher.core.looks import PAGE, Look, Span, Sweep
 from dispatcher.core.messages import PollQueue, QueueHinted, QueuePolled, QueuePollFailed
-from dispatcher.core.model import NEVER, Bucket, QueueView, State
+from dispatcher.core.model import NEVER, Bucket, Container, QueueView, State
 from dispatcher.core.values import replace
 
-DEEP_RATE, DEEP_BURST = 0.9, 6.0  # 6 + 60 × 0.9 = 60 in a minute
+DEEP_RATE, DEEP_BURST = 0.88, 6.0  # 6 + 60 × 0.88 = 58.8 in a minute; the rest is for answers that come in more pages
 RATE, BURST = 4.0, 20.0
 SWEEP_AGAIN_S = 60.0  # from one sweep to the next, at least
 SWEEP_PAGE_S = 20.0  # and at least so long for each of its pages
@@ -33,6 +35,16 @@ def tokens_at(queue: QueueView, wanted: float, now: float) -> float:
     return NEVER if missing <= 0 else now + missing / (DEEP_RATE if queue.backlog else RATE)
 
 
+def cost(state: State, look: Look) -> int:
+    """How many list requests a look is expected to take; never more than the bucket holds."""
+    own = 1 + state.containers.once(_count_ours) // PAGE if look.own else 0
+    return min(int(DEEP_BURST), own + (look.size > 0) + look.count)
+
+
+def _count_ours(containers: Sequence[Container]) -> int:
+    return sum(1 for container in containers if container.ours)
+
+
 def spend(queue: QueueView, count: float, now: float) -> QueueView:
     return replace(queue, lists=Bucket(tokens=tokens(queue, now) - count, at_s=now))
 
@@ -46,14 +58,15 @@ def named(state: State, look: Look) -> bool:
 
 
 def begin_poll(state: State, action: PollQueue, now: float) -> State:
-    queue = state.queue if named(state, action.look) else spend(state.queue, action.look.lists, now)
+    expected = cost(state, action.look)
+    queue = state.queue if named(state, action.look) else spend(state.queue, expected, now)
     hinted_s = NEVER if action.look.at_top else queue.hinted_s
-    return replace(state, queue=replace(queue, polling=True, looking=action.look, hinted_s=hinted_s))
+    return replace(state, queue=replace(queue, polling=True, looking=action.look, expected=expected, hinted_s=hinted_s))
 
 
 def polled(state: State, event: QueuePolled, now: float) -> State:
     look, span = event.look, event.span
-    queue = state.queue if named(state, look) else spend(state.queue, max(0, span.lists - look.lists), now)
+    queue = state.queue if named(state, look) else spend(state.queue, span.lists - state.queue.expected, now)
     rejected = type(queue.rejected)(event.rejected.items()) if look.own else queue.rejected.update(event.rejected.items())
     queue = replace(queue, polling=False, looking=None, failures=0, error="", rejected=rejected)
     if look.own:
