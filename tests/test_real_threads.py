@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -305,3 +305,38 @@ def test_a_start_that_hangs_holds_up_a_stop_no_longer_than_its_deadline(house: H
     daemon.stop(4.0)
     queue.done("PUT", f"containers/{uuid}", {"container": {"priority": 0}})
     until(lambda: not any(thread.name.startswith("start-") for thread in threading.enumerate()), "its thread has ended")
+
+
+def mark_broken(locks: Path) -> IO[str] | None:
+    """As a runner does that finds its container runtime gone."""
+    (locks / "crunch-run-broken").touch()
+    return None
+
+
+def leave_a_stale_lock(locks: Path) -> IO[str] | None:
+    """The runner's process is gone, and something of it still holds the lock."""
+    file = (locks / "crunch-run-zzzzz-dz642-00000000000stal.lock").open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write('{"UUID": "zzzzz-dz642-00000000000stal", "PID": 4194305}\n')  # beyond the greatest process id
+    file.flush()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"), [(mark_broken, "reports that it is broken"), (leave_a_stale_lock, "a run lock stays locked")]
+)
+def test_an_instance_that_its_runner_marks_is_drained(
+    house: House, queue: LiveQueue, mark: Callable[[Path], IO[str] | None], reason: str
+) -> None:
+    """It gets no new work, what runs there ends as ever, and then it goes: over real SSH, with the runner that is put there."""
+    daemon = house.start()
+    first = queue.queued(command=["sh", "-c", "sleep 8"])
+    until(lambda: queue.container(first)["state"] == "Running", "it runs")
+    (marked,) = [i.name for i in state_of(daemon).instances.all() if first in i.processes]
+    (locks,) = [path for path in (house.folder / "local" / "instances").rglob("lock") if path.is_dir()]
+    held = mark(locks)
+    until(lambda: reason in state_of(daemon).instances[marked].condemned, "the mark is seen")
+    run_to_the_end(daemon, queue, [first, queue.queued()])
+    until(lambda: marked not in state_of(daemon).instances, "it is destroyed when it is empty")
+    if held is not None:
+        held.close()
