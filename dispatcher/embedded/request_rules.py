@@ -32,7 +32,8 @@ WRITABLE: dict[str, frozenset[str]] = {
     FINAL: _ALWAYS,
 }
 
-_CONSTRAINT_KEYS = frozenset({*normalise.CONSTRAINTS, "cuda"})
+_CONSTRAINT_KEYS = frozenset({*normalise.CONSTRAINTS, "cuda", "image_id"})
+_LONGEST_IMAGE_ID = 256
 _MOUNT_COMMON = frozenset({"kind", "exclude_from_output", "writable"})
 MOUNT_KINDS: dict[str, frozenset[str]] = {
     "tmp": frozenset({"capacity", "device_type"}),
@@ -146,6 +147,18 @@ def constraint_problems(given: Record, committed: bool) -> list[str]:
         known = normalise.constraints({key: value for key, value in given.items() if key in _CONSTRAINT_KEYS})
         reasons += _size_problems(known) + gpu_problems(known["gpu"])
     return [f"Runtime constraints {text}" for text in reasons]
+
+
+def image_problems(old: Any, new: Any, is_admin: bool) -> list[str]:
+    """``image_id``, of ours alone: which image the instance is made with. It is an administrator's to choose; to others the key
+    is as unknown as any that the real server does not have."""
+    if new == old or new is None:
+        return []
+    if not is_admin:
+        return [f"Runtime constraints {text}" for text in _unexpected({"image_id": new}, frozenset())]
+    if isinstance(new, str) and new.isprintable() and 0 < len(new) <= _LONGEST_IMAGE_ID:
+        return []
+    return [f"Runtime constraints [image_id]={inspect(new)} must be a text of 1 to {_LONGEST_IMAGE_ID} characters"]
 
 
 def _size_problems(known: Record) -> list[str]:

@@ -69,10 +69,15 @@ def _inherit(act: Act, request: Record) -> None:
 def _check_new(act: Act, request: Record) -> None:
     if request["state"] == COMMITTED:
         _check_resolvable(act, request)
-    if reasons := request_rules.problems(None, request):
+    reasons = request_rules.problems(None, request) + _image_problems(act, {}, request["runtime_constraints"])
+    if reasons:
         raise ApiError(422, reasons)
     if request["runtime_token"] and _token_of(act, request) is None:
         raise ApiError(422, "Runtime token failed validation")
+
+
+def _image_problems(act: Act, old: Record, new: Record) -> list[str]:
+    return request_rules.image_problems(old.get("image_id"), new.get("image_id"), act.caller.is_admin)
 
 
 def _check_resolvable(act: Act, request: Record) -> None:
@@ -158,6 +163,7 @@ def _check_change(act: Act, old: Record, new: Record) -> None:
     if new["state"] == COMMITTED and old["state"] != COMMITTED:
         _check_resolvable(act, new)
     reasons = request_rules.problems(old["state"], new)
+    reasons += _image_problems(act, old["runtime_constraints"], new["runtime_constraints"])
     reasons += request_rules.change_problems(normalise.read(old), normalise.read(new))
     if reasons:
         raise ApiError(422, reasons)

@@ -112,6 +112,7 @@ def runtime_constraints(needs: Requirements) -> dict[str, Any]:
         "vcpus": needs.vcpus,
         "keep_cache_ram": needs.keep_cache_ram_bytes,
         "keep_cache_disk": needs.keep_cache_disk_bytes,
+        **({"image_id": needs.image_id} if needs.image_id else {}),
         "gpu": {
             "stack": needs.gpu.stack,
             "driver_version": needs.gpu.driver_version,

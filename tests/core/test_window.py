@@ -78,7 +78,10 @@ def held_off(name):
     )
 
 
-LARGE_ONLY = {"settings": settings(offer("t4"), offer("g8", 8), max_instances=16), "holdoffs": Map([("create type:g8", held_off("g8"))])}
+LARGE_ONLY = {
+    "settings": settings(offer("t4"), offer("g8", 8), max_instances=16),
+    "holdoffs": Map([("create type:g8", held_off("g8"))]),
+}
 BLOCKED = [container(f"zzzzz-dz642-{n:015d}", requirements=wants(8)) for n in range(200)]
 FREE = [container(f"zzzzz-dz642-{n:015d}") for n in range(200, 400)]
 

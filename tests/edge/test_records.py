@@ -200,3 +200,11 @@ def test_every_recorded_container_is_understood() -> None:
     records = [parse_record(each) for each in recorded_containers()]
     print(f"{len(records)} records, {sum(record.requirements is not None for record in records)} with requirements")
     assert len(records) > 200
+
+
+def test_the_image_of_the_instance_is_read() -> None:
+    """A text like any other; missing and null mean the site's own."""
+    assert requirements(with_constraints(image_id="gpu-12")).image_id == "gpu-12"
+    assert requirements(FULL).image_id == requirements(with_constraints(image_id=None)).image_id == ""
+    with pytest.raises(NotUnderstood, match="image_id"):
+        parse_record(with_constraints(image_id=12))

@@ -360,3 +360,40 @@ def test_status_of_a_request_is_told_in_words(desk: Desk) -> None:
         "scheduling_status": "",
         "uuid": request["container_uuid"],
     }
+
+
+# ------------------------------------------------------------------------------------------------- an image of the instance
+
+
+def test_an_administrator_may_choose_the_image_of_the_instance(desk: Desk) -> None:
+    """The container asks for it as well, and whoever asks for the same work on another image gets another container."""
+    constraints = {**WORK["runtime_constraints"], "image_id": "gpu-12"}
+    asked = desk.ask("root", runtime_constraints=constraints)
+    assert desk.container(asked["container_uuid"])["runtime_constraints"]["image_id"] == "gpu-12"
+    same = desk.ask("root", runtime_constraints=constraints, use_existing=True)
+    other = desk.ask("root", runtime_constraints={**constraints, "image_id": "gpu-13"}, use_existing=True)
+    assert same["container_uuid"] == asked["container_uuid"] != other["container_uuid"]
+    assert "image_id" not in desk.container(desk.ask()["container_uuid"])["runtime_constraints"]
+
+
+def test_nobody_else_may_choose_an_image(desk: Desk) -> None:
+    """To an ordinary user the key is as unknown as any other; what an administrator chose may stay."""
+    constraints = {**WORK["runtime_constraints"], "image_id": "gpu-12"}
+    body = {"container_request": {**WORK, "runtime_constraints": constraints}}
+    status, text = desk.refused("user", "POST", "container_requests", body)
+    assert (status, 'Runtime constraints contains unexpected keys ["image_id"]' in text) == (422, True)
+    mine = desk.ask("user", state="Uncommitted")
+    change = {"container_request": {"runtime_constraints": constraints}}
+    assert desk.refused("user", "PUT", f"container_requests/{mine['uuid']}", change)[0] == 422
+    desk.done("root", "PUT", f"container_requests/{mine['uuid']}", change)
+    kept = desk.done("user", "PUT", f"container_requests/{mine['uuid']}", {"container_request": {"state": "Committed"}})
+    assert desk.container(kept["container_uuid"])["runtime_constraints"]["image_id"] == "gpu-12"
+
+
+@pytest.mark.parametrize("value", ["", 7, ["a"], "x" * 257, "two\nlines"])
+def test_an_image_is_a_short_text(desk: Desk, value: Any) -> None:
+    """Whatever else an administrator sends is refused with its reason."""
+    body = {"container_request": {**WORK, "runtime_constraints": {**WORK["runtime_constraints"], "image_id": value}}}
+    status, text = desk.refused("root", "POST", "container_requests", body)
+    assert status == 422
+    assert "[image_id]=" in text
