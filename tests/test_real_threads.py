@@ -53,6 +53,8 @@ Clusters:
         PollInterval: 500ms
         SyncInterval: 1s
         TimeoutIdle: {timeout_idle}
+        TimeoutSignal: 1s
+        TimeoutTERM: {timeout_term}
         BootProbeCommand: {boot_probe}
     InstanceTypes:
       usual: {{VCPUs: 4, RAM: 8GiB, IncludedScratch: 100GB, Price: 0.1}}
@@ -141,6 +143,7 @@ def house(tmp_path: Path, queue: LiveQueue) -> Iterator[House]:
             "parameters": f"{{Folder: {tmp_path}/local, BootTime: 0}}",
             "runner": RUNNER,
             "timeout_idle": "10m",
+            "timeout_term": "2m",
             "boot_probe": "systemctl is-system-running",
             "timeout_api": "10s",
         },
