@@ -30,6 +30,7 @@ from dispatcher.core.transitions.room import empty
 
 CREATE_AGAIN_S = 5.0
 POLL_CREATE_S = 2.0
+POLL_LEAST_S, POLL_MOST_S = 1.0, 60.0
 TAGS_AGAIN_S = 30.0
 
 
@@ -49,7 +50,7 @@ def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
         yield RemoveInstance(name=instance.name)
     if now >= instance.operator.until_s:
         yield ExpireIdleBehavior(name=instance.name)
-    if instance.operation is not None and now >= instance.operation_polled_s + POLL_CREATE_S:
+    if instance.operation is not None and now >= poll_create_s(instance):
         yield PollCreate(name=instance.name)
     if instance.create_unknown and now >= create_again_s(instance):
         yield CreateInstance(
@@ -86,6 +87,12 @@ def _with_last_words(state: State, instance: Instance, destroy: DestroyInstance,
     yield from asked
     if not asked and not any(outputs.awaited(container, now) for container in held):
         yield destroy
+
+
+def poll_create_s(instance: Instance) -> float:
+    """When to ask how an accepted create stands: at the pace that the cloud wished, within reason."""
+    wished_s = POLL_CREATE_S if instance.poll_after_s is None else instance.poll_after_s
+    return instance.operation_polled_s + min(max(wished_s, POLL_LEAST_S), POLL_MOST_S)
 
 
 def create_again_s(instance: Instance) -> float:
@@ -207,7 +214,7 @@ def _next_look(state: State, instance: Instance, now: float) -> float:
     settings = state.settings
     times = [now + 60.0, instance.operator.until_s]
     if instance.operation is not None:
-        times.append(instance.operation_polled_s + POLL_CREATE_S)
+        times.append(poll_create_s(instance))
     if instance.create_unknown and settings.create_is_idempotent:
         times.append(create_again_s(instance))
     if instance.destroy is not None and not instance.destroy.in_flight:

@@ -248,9 +248,12 @@ class QueueHinted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceCreated(Event):
+    """``poll_after_s``: when the cloud wants to be asked how it stands."""
+
     name: str
     id: str
     operation: str | None = None
+    poll_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +272,7 @@ class CreatePolled(Event):
     name: str
     done: bool
     failure: CloudFailure | None = None
+    poll_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -300,6 +300,7 @@ class Instance:
     operation: str | None = None
     polling_create: bool = False
     operation_polled_s: float = NEVER
+    poll_after_s: float | None = None  # so long after that the cloud wants to be asked again
     failure: str = ""  # accepted, then failed
     listed_s: float = NEVER  # when the newest list that showed it began
     ever_listed: bool = False

@@ -252,7 +252,8 @@ class Perform:
             created = self._ports.cloud.create(request, call)
         except CloudCallFailed as error:
             return [m.CreateFailed(name=action.name, failure=error.failure), *_reports("create", call)]
-        done = m.InstanceCreated(name=action.name, id=created.id, operation=created.operation)
+        wish_s = call.poll_after_s
+        done = m.InstanceCreated(name=action.name, id=created.id, operation=created.operation, poll_after_s=wish_s)
         return [done, *_reports("create", call)]
 
     def _poll_create(self, action: m.PollCreate, state: State) -> list[m.Event]:
@@ -267,7 +268,8 @@ class Perform:
             return [failed, *_reports("poll_create", call)]
         if isinstance(done, m.CloudFailure):
             return [m.CreateFailed(name=action.name, failure=done, accepted=True), *_reports("poll_create", call)]
-        return [m.CreatePolled(name=action.name, done=done), *_reports("poll_create", call)]
+        polled = m.CreatePolled(name=action.name, done=done, poll_after_s=call.poll_after_s)
+        return [polled, *_reports("poll_create", call)]
 
     def _list(self, action: m.ListInstances, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()

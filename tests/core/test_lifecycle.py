@@ -239,9 +239,13 @@ def test_who_releases_a_hold_finds_the_instance_afterwards():
 # ------------------------------------------------------------------------------------------------------------------ asking
 
 
-def test_an_accepted_create_is_asked_for_every_two_seconds():
+def test_an_accepted_create_is_asked_for_every_two_seconds_or_as_the_cloud_wishes():
     """As long as the driver has a handle for it."""
     before = state(instance(phase=Phase.BOOTING, operation="op", operation_polled_s=998.0))
+    wished = state(instance(phase=Phase.BOOTING, operation="op", operation_polled_s=998.0, poll_after_s=10.0))
+    assert lifecycle.plan(wished, NOW) == []
+    assert lifecycle.due_s(wished, NOW) <= NOW + 8.0
+    assert lifecycle.plan(wished, NOW + 8.0) == [m.PollCreate(name="i1")]
     assert lifecycle.plan(before, NOW) == [m.PollCreate(name="i1")]
     assert lifecycle.plan(before, NOW - 0.1) == []
     assert lifecycle.plan(after(before, m.PollCreate(name="i1")), NOW + 9.0) == []

@@ -362,6 +362,15 @@ def test_an_output_that_nobody_waits_for_any_more_is_not_asked_for():
     assert (event, house.instances.asked) == (m.OutputFetched(name="i1", uuid=uuid(1), began_s=BEGAN_S), [])
 
 
+@pytest.mark.parametrize("action", [m.CreateInstance(name="i1", instance_type="small", secret="s"), m.PollCreate(name="i1")])
+def test_when_to_ask_again_how_a_create_stands_goes_with_that_create(action: m.Action) -> None:
+    """It is no pause of others: no report is made of it."""
+    house = House(cloud=CloudWorld(says={"poll_after_s": 10.0}))
+    (event,) = house.do(action)
+    assert isinstance(event, m.InstanceCreated | m.CreatePolled)
+    assert event.poll_after_s == 10.0
+
+
 CALLS = [
     (m.CreateInstance(name="i1", instance_type="small", secret="s"), "create"),
     (m.PollCreate(name="i1"), "poll_create"),

@@ -122,8 +122,8 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
         return state
     state = replace(state, cloud=replace(state.cloud, accepted=state.cloud.accepted.set(instance.type, now)))
     instance = replace(
-        instance, id=event.id, operation=event.operation, operation_polled_s=now, creating=False, create_unknown=False,
-        create_changed_s=now, misses=(),
+        instance, id=event.id, operation=event.operation, operation_polled_s=now, poll_after_s=event.poll_after_s,
+        creating=False, create_unknown=False, create_changed_s=now, misses=(),
     )  # fmt: skip
     if instance.phase is Phase.CREATING:
         instance = move(instance, Phase.BOOTING, now)
@@ -171,7 +171,8 @@ def create_polled(state: State, event: CreatePolled, now: float) -> State:
     if instance is None:
         return state
     operation = None if event.done else instance.operation
-    return put_instance(state, replace(instance, polling_create=False, operation=operation, operation_polled_s=now))
+    instance = replace(instance, polling_create=False, operation=operation)
+    return put_instance(state, replace(instance, operation_polled_s=now, poll_after_s=event.poll_after_s))
 
 
 def _type_of(state: State, name: str) -> str | None:

@@ -106,17 +106,17 @@ def vm(name: str = NAME, *, tags: Mapping[str, str] | None = None, state: str = 
     }
 
 
-def card(name: str = NAME, *, address: str = "10.0.0.4", free: bool = False, **more: Any) -> dict[str, Any]:
+def card(machine: str = NAME, *, address: str = "10.0.0.4", free: bool = False, **more: Any) -> dict[str, Any]:
     """Its network card, attached unless ``free``."""
     properties: dict[str, Any] = {
         "provisioningState": "Succeeded",
         "ipConfigurations": [{"name": "ip1", "properties": {"primary": True, "privateIPAddress": address}}],
     }
     if not free:
-        properties["virtualMachine"] = {"id": VM_ID.replace(NAME, name)}
+        properties["virtualMachine"] = {"id": VM_ID.replace(NAME, machine)}
     return {
-        "id": f"{GROUP}/providers/Microsoft.Network/networkInterfaces/{name}-nic",
-        "name": f"{name}-nic",
+        "id": f"{GROUP}/providers/Microsoft.Network/networkInterfaces/{machine}-nic",
+        "name": f"{machine}-nic",
         "properties": properties,
         **more,
     }
