@@ -343,3 +343,15 @@ def test_an_instance_that_its_runner_marks_is_drained(
     until(lambda: marked not in state_of(daemon).instances, "it is destroyed when it is empty")
     if held is not None:
         held.close()
+
+
+def test_who_is_refused_by_the_queue_does_not_take_the_lock_from_others(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong SystemRootToken: health says it, the lock stays free, and the stop does not wait for the next question."""
+    house.write(token="wrongwrongwrongwrongwrong")
+    daemon = house.start()
+    until(lambda: "Not logged in" in daemon.view().health().problem, "health says that the token is refused")
+    with held_by_another(Path(house.read().state.lock_file)):
+        daemon.stop(STOP_S)
+    assert state_of(daemon).leadership.term == 0
+    assert daemon.perform.tally.counts == {}
+    assert [record.levelname for record in caplog.records if "see SystemRootToken" in record.getMessage()] == ["ERROR"]

@@ -52,6 +52,7 @@ NAME_CHARACTERS = string.ascii_lowercase + string.digits
 OVERRUN_LOOK_S = 1.0
 STATUS_AGE_S = 1.0
 FULL_COLLECTION_EVERY = 50  # collections of the middle generation; the interpreter's own is 10
+REFUSED_AGAIN_S = 10.0  # from one question whether our token is taken to the next
 STOP_RESERVE_S = 3.0  # of the time for a stop, so much is kept for what comes after the last act
 
 log = logging.getLogger(__name__)
@@ -248,6 +249,25 @@ class Daemon:
     def _lost(self, holder: str) -> None:
         self.store.post(m.LeadershipLost(holder=holder))
 
+    def _lead(self) -> None:
+        """Not with a token that the queue service refuses: whoever leads with a good one goes on. That it does not answer at
+        all keeps nobody from leading, since instances want to be looked after."""
+        told = False
+        while not self._stop.is_set() and (refusal := self._refusal()):
+            if not told:
+                log.error("the queue service refuses our token (see SystemRootToken), so we do not lead: %s", refusal)
+            told = True
+            self._lost(f"not with a token that the queue service refuses: {refusal}")
+            self._stop.wait(REFUSED_AGAIN_S)
+        self._leader.run()
+
+    def _refusal(self) -> str:
+        try:
+            self._queue.check(self._stop, patience_s=0.0)
+        except m.QueueError as error:
+            return error.failure.text if error.failure.status in (401, 403) else ""
+        return ""
+
     # -- start, stop, reload
 
     def start(self) -> None:
@@ -260,7 +280,7 @@ class Daemon:
         self._thread("metrics", lambda: self.metrics.recorder.run(self._let_go))
         self._thread("hints", lambda: self._keeper.run(self._stop))
         self._thread("overruns", self._watch_overruns)
-        self._thread("leader", self._leader.run)
+        self._thread("leader", self._lead)
 
     def _thread(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)

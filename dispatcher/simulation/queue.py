@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
-from dispatcher.core.looks import PAGE, Cursor, Look, Place, Span, place
+from dispatcher.core.looks import PAGE, PEEK, Cursor, Look, Place, Span, place
 from dispatcher.core.messages import QueueError, QueueFailure, Records, Sight
 from dispatcher.core.model import ContainerRecord, ContainerState, Requirements
 from dispatcher.runtime.times import rfc3339
@@ -35,6 +35,7 @@ class QueueKnobs:
     overloads: int = 0  # so many locks from now on are answered 503
     short_poll_rate: float = 0.0  # a poll that leaves some out (pages shifted under it)
     garbled_rate: float = 0.0  # an answer with a record in it that nobody understands
+    tiny_pages: bool = False  # a page holds five and a look at the top shows two: a handful is a long queue
     down_until_s: float = -1.0
     down: tuple[int | None, str] = (None, "no connection to the queue service")  # how it is down: status and text
 
@@ -175,12 +176,13 @@ class FakeQueue:
         skipped = look.after.passed if look.after is not None else 0
         waiting.sort(key=attrgetter("uuid"))
         waiting.sort(key=attrgetter("priority"), reverse=True)
-        page = waiting[skipped : skipped + look.size]
+        size = look.size if not self.knobs.tiny_pages else {PAGE: 5, PEEK: 2}.get(look.size, 0)
+        page = waiting[skipped : skipped + size]
         lowest = page[-1].priority if page else 0
         before = skipped if page and lowest == most else 0
         span = Span(
             first=_place(page[0]) if page and look.after is not None else None, last=_place(page[-1]) if page else None,
-            ended=skipped + len(page) >= len(waiting) if look.exact else len(page) < look.size, records=len(page),
+            ended=skipped + len(page) >= len(waiting) if look.exact else len(page) < size, records=len(page),
             after=Cursor(priority=lowest, passed=before + sum(e.priority == lowest for e in page)) if page else None,
             waiting=len(waiting) if look.at_top and (look.exact or look.count) else None,
         )  # fmt: skip

@@ -132,7 +132,7 @@ class Storm:
         rate = self._rate
         self.world.queue.knobs = QueueKnobs(
             error_rate=rate(0.1), lost_answer_rate=rate(0.1), overload_rate=rate(0.3), short_poll_rate=rate(0.2),
-            garbled_rate=rate(0.05),
+            garbled_rate=rate(0.05), tiny_pages=random.Random(f"pages {self.seed}").random() < 0.4,
         )  # fmt: skip
         self.world.instances.knobs = InstanceKnobs(
             lost_start_rate=rate(0.2), unsent_start_rate=rate(0.2), lost_probe_rate=rate(0.1), hung_output_rate=rate(0.3),
