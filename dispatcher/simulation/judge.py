@@ -15,6 +15,8 @@ from dispatcher.core.messages import (
     DestroyInstance,
     Event,
     ExpireIdleBehavior,
+    KillProcess,
+    LeadershipGained,
     LockContainer,
     RemoveInstance,
     StartContainer,
@@ -26,6 +28,7 @@ from .queue import Violations
 
 HOT, HOT_S = 120, 10.0  # so many creates within so many seconds are a loop that runs hot
 GUARD_S, GUARD_LEAST = 600.0, 5
+KILL = 9
 GENTLE = (DestroyCause.IDLE, DestroyCause.DRAINED, DestroyCause.MAKE_ROOM, DestroyCause.CREATE_FAILED)
 
 
@@ -36,6 +39,8 @@ class Judge:
         self.violations = violations
         self.guarded: deque[float] = deque(maxlen=1000)
         self.creates: deque[float] = deque(maxlen=HOT)
+        self.asked: dict[tuple[str, str], float] = {}  # instance and container → when its runner was first sent TERM
+        self.killed: set[str] = set()  # instances on which a runner was sent KILL in this term
 
     def changed(self, before: State, after: State, message: Event | Action, now: float) -> None:
         """The laws hold after it, and nothing forbidden was decided."""
@@ -61,8 +66,12 @@ class Judge:
                 if now < before.instances[name].operator.until_s:
                     yield f"{name} goes back to work before the time that an operator named"
             case UnlockContainer(uuid=uuid):
-                if _runs(before, uuid):
-                    yield f"{uuid} is unlocked while a process of it is known"
+                yield from self._unlock(before, uuid)
+            case KillProcess():
+                yield from self._kill(before, message, now)
+            case LeadershipGained():  # what it condemned is forgotten with everything else, and found again by probes
+                self.asked.clear()
+                self.killed.clear()
 
     def _create(self, before: State, after: State, now: float) -> Iterator[str]:
         most = after.settings.max_instances
@@ -98,6 +107,22 @@ class Judge:
                 yield f"{action.name} is given up, as {recent} others were within ten minutes"
             self.guarded.append(now)
 
+    def _unlock(self, before: State, uuid: str) -> Iterator[str]:
+        container = before.containers[uuid]
+        if _runs(before, uuid):
+            yield f"{uuid} is unlocked while a process of it is known"
+        most = before.settings.max_dispatch_attempts
+        if container.exited_s is not None and container.priority > 0 and container.lock_count >= most:
+            yield f"{uuid} is unlocked after {container.lock_count} attempts, which ends it without a reason"
+
+    def _kill(self, before: State, action: KillProcess, now: float) -> Iterator[str]:
+        first_s = self.asked.setdefault((action.name, action.uuid), now)
+        if action.signal != KILL:
+            return
+        self.killed.add(action.name)
+        if now - first_s < before.settings.timeout_term_s:
+            yield f"the runner of {action.uuid} is sent KILL {now - first_s:.1f} s after its first TERM"
+
     def _remove(self, before: State, name: str) -> Iterator[str]:
         instance = before.instances[name]
         acknowledged = instance.destroy is not None and instance.destroy.acknowledged_s is not None
@@ -106,6 +131,8 @@ class Judge:
 
     def _lock(self, before: State, uuid: str, name: str, now: float) -> Iterator[str]:
         instance = before.instances[name]
+        if name in self.killed:
+            yield f"{uuid} is locked for {name}, where a runner was sent KILL"
         if instance.phase not in (Phase.BOOTING, Phase.READY):
             yield f"{uuid} is locked for {name}, which is {instance.phase.value}"
         opened = min(16.0, before.queue.lock_window + (now - before.queue.overloaded_s) * 16 / 60)
@@ -116,6 +143,9 @@ class Judge:
 
     def _start(self, before: State, uuid: str, name: str) -> Iterator[str]:
         container, instance = before.containers[uuid], before.instances[name]
+        self.asked.pop((name, uuid), None)
+        if name in self.killed:
+            yield f"{uuid} is started on {name}, where a runner was sent KILL"
         if container.state is not ContainerState.LOCKED or not container.ours or container.priority < 1:
             yield f"{uuid} is started: {container.state.value}, priority {container.priority}"
         if instance.phase is not Phase.READY or instance.idle_behavior is not IdleBehavior.RUN or instance.condemned:

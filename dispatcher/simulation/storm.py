@@ -63,6 +63,7 @@ def settings(chance: random.Random) -> Settings:
         initial_quota_estimate=chance.choice((0, 0, 3)),
         supervisor_fraction=chance.choice((0.0, 0.3, 0.5)),
         max_concurrent_creates=chance.choice((None, 1, 3)),
+        max_dispatch_attempts=chance.choice((10, 3)),
         max_cloud_ops_per_second=chance.choice((None, 2.0, 10.0)),
         max_creates_per_second=chance.choice((None, None, 0.5)),
         max_destroys_per_second=chance.choice((None, None, 1.0)),
@@ -84,7 +85,9 @@ class Storm:
     def __init__(self, seed: int, listener: Listener | None = None) -> None:
         self.seed = seed
         self.chance = random.Random(f"storm {seed}")
-        self.world = World(self._settings(), seed=seed, knobs=self._bad_cloud(), delays=self._bad_delays())
+        chosen = self._settings()
+        attempts = self.chance.choice((chosen.max_dispatch_attempts, 1))  # the server may allow fewer than we were told
+        self.world = World(chosen, seed=seed, knobs=self._bad_cloud(), delays=self._bad_delays(), max_attempts=attempts)
         self.world.listener = listener
         self.incidents = Incidents(self.world, self.chance)
         self.curious = Curious(random.Random(f"curious {seed}"))

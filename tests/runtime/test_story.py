@@ -310,6 +310,11 @@ PROCESSES: list[tuple[Process | None, Process, list[tuple[int, str]]]] = [
     ),
     (RUNS, replace(RUNS, kill=Kill(reason="priority 0", since_s=99.0)), [(INFO, f"{ON} is sent TERM: priority 0")]),
     (
+        replace(RUNS, kill=Kill(reason="priority 0", since_s=9.0, signal=9, kill_since_s=70.0)),
+        replace(RUNS, kill=Kill(reason="priority 0", since_s=9.0, signal=9, kill_since_s=70.0, unkillable=True)),
+        [(WARNING, f"{ON} cannot be killed")],
+    ),
+    (
         replace(RUNS, kill=Kill(reason="priority 0", since_s=99.0)),
         replace(RUNS, kill=Kill(reason="priority 0", since_s=99.0, sent_s=100.0)),
         [],
@@ -335,6 +340,16 @@ def test_what_changed_about_a_process(before: Process | None, after: Process, ex
     """Repeated signals are told once."""
     had = replace(VM, processes={U: before} if before else {})
     assert texts(holding(had), holding(replace(VM, processes={U: after})), LOOK) == expected
+
+
+def test_a_runner_that_cannot_be_killed_on_a_held_instance_is_an_error() -> None:
+    """Nothing of ours ends it: somebody has to look."""
+    held = replace(VM, idle_behavior=IdleBehavior.HOLD)
+    last = Kill(reason="priority 0", since_s=9.0, signal=9, kill_since_s=70.0)
+    before = replace(held, processes={U: replace(RUNS, kill=last)})
+    after = replace(held, processes={U: replace(RUNS, kill=replace(last, unkillable=True))})
+    text = f"{ON} cannot be killed, and an operator's hold keeps the instance: release or kill it"
+    assert texts(holding(before), holding(after), LOOK) == [(ERROR, text)]
 
 
 QUOTA = Holdoff(
