@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import socket
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -235,6 +237,21 @@ def test_the_metrics_of_a_daemon_that_works(house: House, queue: LiveQueue) -> N
     after = scraped(daemon)["arvados_config_load_timestamp_seconds"].samples
     assert len(after) == 1
     assert set(after) != set(before)
+
+
+def test_hints_are_written_at_a_stop_and_read_at_the_next_start(house: House, queue: LiveQueue) -> None:
+    """The state file of the real daemon: what it knew of its instances, the next one is told before it looks for itself."""
+    daemon = house.start()
+    run_to_the_end(daemon, queue, [queue.queued()])
+    names = set(state_of(daemon).instances)
+    daemon.stop(STOP_S)
+    file = house.folder / "state" / "hints.json"
+    assert set(json.loads(file.read_text())["instances"]) == names
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = house.start()
+    until(leads(again), "it leads")
+    assert set(state_of(again).hints.instances) == names
+    assert state_of(again).spending.day_began_s > float("-inf")
 
 
 def test_a_broken_file_leaves_in_force_what_is(house: House) -> None:

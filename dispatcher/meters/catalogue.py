@@ -220,6 +220,13 @@ CLOUD_CALLS = _own(
 )  # fmt: skip
 HOLDOFFS = _own("holdoffs", Kind.GAUGE, "Hold-offs in force, by kind of call and reason.", "call", "kind")
 HOLDOFF_LEFT = _own("holdoff_remaining_seconds", Kind.GAUGE, "How long the longest hold-off of this call still lasts.", "call")
+CALLS_LEFT = _own(
+    "cloud_calls_left", Kind.GAUGE,
+    "Calls of this kind that the cloud still allows, as its last answer said; NaN: it says nothing.", "call",
+)  # fmt: skip
+QUOTA_LIMIT = _own("cloud_quota_limit", Kind.GAUGE, "Limit that an answer to this call named; NaN: none did.", "call")
+QUOTA_USAGE = _own("cloud_quota_usage", Kind.GAUGE, "How much of that limit is used, as the answer said; NaN: none did.", "call")
+SPENT_TODAY = _own("spent_today", Kind.GAUGE, "What instances have cost since 0:00 UTC, as MaxPricePerDay counts it.")
 
 # the queue service
 QUEUE_REQUESTS = _own(

@@ -15,7 +15,7 @@ def container_news(before: Container | None, after: Container | None) -> Iterato
         level = DEBUG if after.fit is None else INFO  # what can run it is told when it is known, and what it is, again
         text = f"found in the queue: {after.state}, priority {after.priority}"
         yield _told(after, text, level=level, State=after.state.value, **_types(after))
-        if after.fit is not None and not after.fit.types:
+        if after.fit is not None and (not after.fit.types or after.fit.warning):
             yield _fit(after, after.fit)
     elif before is not None and after is None:
         yield _told(before, f"dropped: nothing more is to be done for it ({before.state})", State=before.state.value)

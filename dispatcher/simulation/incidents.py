@@ -114,7 +114,10 @@ class Incidents:
     def lose_instance(self) -> None:
         existing = self.world.stub.existing()
         if existing:
-            self.world.stub.lose(self.chance.choice(existing).id)
+            machine = self.chance.choice(existing)
+            self.world.stub.lose(machine.id)
+            if self.chance.random() < 0.5:  # its end may be seen at once, or not
+                self.world.leader.post(messages.ConnectionLost(name=machine.name))
 
     def cut_off(self) -> None:
         existing = self.world.stub.existing()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from dispatcher.core import messages as m
 from dispatcher.core.maps import Map
 from dispatcher.core.model import ContainerState, Holdoff, HoldoffKind, IdleBehavior, Phase, State
 from dispatcher.runtime.metrics.gauges import gauges
@@ -109,3 +111,17 @@ def test_an_instance_has_one_category(phase: Phase, behavior: IdleBehavior, runs
     state = replace(build.state(), instances=Map([("i1", one)]))
     assert told(state, "instances_total", category=category, instance_type="t4") == 1
     assert told(state, "instances_price", category=category) == 1.0
+
+
+def test_what_the_cloud_says_of_its_limits_is_shown() -> None:
+    """As the last answer said; nothing is made up where no answer says anything."""
+    state = build.after(build.state(), m.CallReported(call="create", calls_remaining=7, limit=10.0, usage=3.0))
+    names = ("cloud_calls_left", "cloud_quota_limit", "cloud_quota_usage")
+    assert [told(state, name, call="create") for name in names] == [7.0, 10.0, 3.0]
+    assert all(math.isnan(told(state, name, call="destroy")) for name in names)
+
+
+def test_what_was_spent_today_is_shown() -> None:
+    """Of what runs, up to this moment."""
+    state = build.state(build.instance(price=36.0, paid_since_s=NOW_S - 100.0))
+    assert told(state, "spent_today") == pytest.approx(1.0)

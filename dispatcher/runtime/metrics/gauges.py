@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from dispatcher.core import schedule
-from dispatcher.core.model import NEVER, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
+from dispatcher.core import schedule, spending
+from dispatcher.core.model import NEVER, CallReport, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
 from dispatcher.driver import InstanceType
 from dispatcher.meters import catalogue as c
 from dispatcher.meters.series import Labels, Series
@@ -23,7 +23,7 @@ from dispatcher.runtime.times import unix_s
 _WAITING = (ContainerState.QUEUED, ContainerState.LOCKED)
 _ON_ITS_WAY = (Phase.CREATING, Phase.BOOTING, Phase.UNKNOWN)
 _ANSWERING = (Phase.UNKNOWN, Phase.BOOTING, Phase.READY)
-_CALLS = ("create", "destroy", "list", "set_tags")
+_CALLS = ("create", "destroy", "list", "set_tags", "poll_create")
 
 
 def gauges(state: State, now_s: float, wall_s: float) -> Iterator[Metric]:
@@ -149,6 +149,17 @@ def _cloud(state: State, now_s: float) -> Iterator[Metric]:
     yield _one(c.AT_QUOTA, counts["create", HoldoffKind.QUOTA.value] > 0)
     yield c.HOLDOFFS.family((labels, float(count)) for labels, count in counts.items())
     yield c.HOLDOFF_LEFT.family(((call,), seconds) for call, seconds in left.items())
+    said = {call: state.reports.get(call) or CallReport(at_s=now_s) for call in _CALLS}
+    for series, read in _REPORTED:
+        yield series.family(((call,), math.nan if (value := read(each)) is None else value) for call, each in said.items())
+    yield _one(c.SPENT_TODAY, spending.today(state, now_s))
+
+
+_REPORTED: tuple[tuple[Series, Callable[[CallReport], float | None]], ...] = (
+    (c.CALLS_LEFT, lambda said: said.left),
+    (c.QUOTA_LIMIT, lambda said: said.limit),
+    (c.QUOTA_USAGE, lambda said: said.usage),
+)
 
 
 def _queue(state: State, now_s: float) -> Iterator[Metric]:
