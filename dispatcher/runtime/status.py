@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from dispatcher.core import window
 from dispatcher.core.model import ContainerState, Instance, Phase, State
 from dispatcher.runtime.told import Kind, Told
 
@@ -20,18 +21,21 @@ def status(state: State, now_s: float) -> Told:
     containers = Counter(container.state.value for container in state.containers.all())
     instances = Counter(_standing(instance) for instance in state.instances.all())
     waiting = sum(1 for c in state.containers.all() if c.state is ContainerState.QUEUED and c.instance is None and c.priority > 0)
+    unread = window.beyond(state)
+    more = f", {unread} more not read yet" if unread else ""
     held = sorted(f"{h.call} {h.key} ({h.kind.value})" for h in state.holdoffs.values() if h.until_s > now_s)
     cost = sum(_price(state, instance) for instance in state.instances.all())
     fields: dict[str, Any] = {
         "Containers": dict(sorted(containers.items())),
         "Waiting": waiting,
+        "WaitingBeyond": unread,
         "Instances": dict(sorted(instances.items())),
         "Holdoffs": held,
         "PricePerHour": round(cost, 6),
     }
     text = "; ".join(
         [
-            f"containers: {_counted(containers)}, {waiting} waiting for a place",
+            f"containers: {_counted(containers)}, {waiting} waiting for a place{more}",
             f"instances: {_counted(instances)}",
             f"held off: {_named(held)}",
             f"price per hour: {cost:.4g}",

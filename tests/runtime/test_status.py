@@ -7,7 +7,17 @@ from dataclasses import replace
 from states import Clock, container, instance, leading
 
 from dispatcher.core.maps import Map
-from dispatcher.core.model import ContainerState, Holdoff, HoldoffKind, IdleBehavior, Phase, Process, ProcessPhase, State
+from dispatcher.core.model import (
+    ContainerState,
+    Holdoff,
+    HoldoffKind,
+    IdleBehavior,
+    Phase,
+    Process,
+    ProcessPhase,
+    QueueView,
+    State,
+)
 from dispatcher.runtime.status import StatusLine, status
 
 PROCESS = Process(uuid="u", phase=ProcessPhase.RUNNING, since_s=1.0, changed_s=1.0)
@@ -37,7 +47,7 @@ def test_what_it_says() -> None:
     )
     assert told.fields == {
         "Containers": {"Queued": 2, "Running": 1}, "Waiting": 1, "Holdoffs": ["create type:small (quota)"],
-        "Instances": {"booting": 1, "hold": 1, "idle": 1, "running": 1}, "PricePerHour": 0.4,
+        "Instances": {"booting": 1, "hold": 1, "idle": 1, "running": 1}, "WaitingBeyond": 0, "PricePerHour": 0.4,
     }  # fmt: skip
 
 
@@ -66,3 +76,10 @@ def test_it_is_off_by_default_and_while_another_leads() -> None:
     """Who waits to lead knows nothing."""
     assert told_at(every(0.0), 160.0, 1000.0) == []
     assert told_at(replace(every(60.0), leadership=State().leadership), 160.0) == []
+
+
+def test_it_says_how_many_wait_beyond_what_is_read() -> None:
+    """As of the last count of the whole queue."""
+    told = status(State(queue=QueueView(waiting=50_000)), 0.0)
+    assert "0 waiting for a place, 50000 more not read yet" in told.text
+    assert told.fields["WaitingBeyond"] == 50_000

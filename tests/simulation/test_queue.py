@@ -280,3 +280,52 @@ def test_12_28_types_are_chosen_again_when_the_configuration_changes():
     here.reload(settings(offer("g8", 8), offer("h8", 8)))
     here.until_states([uuid], COMPLETE, within_s=120.0)
     here.until_over()
+
+
+def test_a_priority_of_0_changes_no_state_and_is_acted_on():
+    """The service only sets the number: what waits is let alone, what is locked is unlocked, what runs is stopped."""
+    here = town(offer("b4", 4), max_instances=1, probe_interval_s=5.0)
+    runs = here.submit(wants(4), length_s=5000.0, priority=3)
+    here.until_states([runs], RUNNING)
+    waiting = here.submit(wants(4))
+    here.run(15.0)
+    here.entry(waiting).priority = here.entry(runs).priority = 0
+    assert here.run(60.0, until=lambda: waiting not in here.state.containers)
+    here.until_states([runs], CANCELLED, within_s=60.0)
+    assert here.is_state(waiting, QUEUED)
+    boots = here.submit(wants(4), length_s=5.0)
+    assert here.run(600.0, until=lambda: here.is_state(boots, LOCKED, RUNNING))
+    here.entry(boots).priority = 0
+    here.run(120.0)
+    assert here.entry(boots).state in (CANCELLED, QUEUED)
+    assert here.entry(waiting).lock_count == 0
+    here.check()
+
+
+def test_containers_that_a_list_leaves_out_are_asked_for_and_not_lost():
+    """Each list lacks a third of what it should show, for ten minutes: whoever is missing is read by uuid, and nothing ends."""
+    here = town(offer("b4", 4), max_instances=3, probe_interval_s=5.0)
+    uuids = [here.submit(wants(), length_s=300.0) for _ in range(30)]
+    here.queue.knobs.short_poll_rate = 1.0
+    here.run(600.0)
+    assert here.queue.faults["poll: short"] > 100
+    assert sum(here.is_state(uuid, RUNNING, COMPLETE) for uuid in uuids) >= 12
+    here.queue.knobs.short_poll_rate = 0.0
+    here.until_states(uuids, COMPLETE, within_s=2000.0)
+    assert here.journal.of(m.CancelContainer, m.UnlockContainer, m.KillProcess) == []
+    assert set(here.queue.starts.values()) == {1}
+    here.check()
+
+
+def test_a_container_that_was_deleted_is_dropped_by_the_answer_about_its_uuid():
+    """It is missing from the list, and only then asked for; the empty answer is the proof."""
+    here = town(offer("b4", 4), max_instances=1)
+    busy, gone = here.submit(wants(4), length_s=900.0, priority=3 << 50), here.submit(wants())
+    here.until_states([busy], RUNNING)
+    assert gone in here.state.containers
+    before = len(here.journal.of(m.ReadContainers))
+    del here.queue.entries[gone]
+    assert here.run(30.0, until=lambda: gone not in here.state.containers)
+    asked = [message.uuids for message in here.journal.of(m.ReadContainers)[before:]]
+    assert asked == [(gone,)]
+    here.check()
