@@ -6,10 +6,11 @@ Users read them in ``runtime_status``: they name the instance, the last signal a
 from __future__ import annotations
 
 from dispatcher.core.model import NEVER, Container, Instance, State
+from dispatcher.core.notes import one_line
 
 SIGNALS = {15: "SIGTERM", 9: "SIGKILL"}
 KILL = 9
-LAST_LINE_CHARACTERS = 300
+MOST_CHARACTERS = 300  # of what a runner said, where one line is all that is shown
 OUTPUT_FOLLOWS = "the end of its output:"
 
 
@@ -41,26 +42,31 @@ def why_given_up(state: State, container: Container) -> str:
 def attempt_error(container: Container) -> str:
     """Why an attempt came to nothing, in one line."""
     where = f" on {container.avoid}" if container.avoid else ""
-    said = container.exit_note or _last_line(container)
+    said = one_line(container.exit_note, MOST_CHARACTERS) or _last_line(container)
     return f"its runner ended{where} before the container began" + (f": {said}" if said else "")
 
 
 def _last_line(container: Container) -> str:
     lines = container.output.text.strip().splitlines() if container.output is not None else []
-    return lines[-1].strip()[-LAST_LINE_CHARACTERS:] if lines else ""
+    return one_line(lines[-1], MOST_CHARACTERS) if lines else ""
 
 
 def detail(container: Container) -> str:
     """Everything else that is known: one fact a line, the runner's own words at the end."""
     facts = [
-        f"instance: {container.ran_on or container.avoid}" if container.ran_on or container.avoid else "",
-        f"last signal: {_last_signal(container)}",
+        f"instance: {where}" if (where := _where(container)) else "",
+        f"last signal: {_last_signal(container)}" if container.exited_s is not None else "",
         f"the runner said: {container.exit_note}" if container.exit_note else "",
         f"attempts: {container.lock_count}" if container.lock_count > 1 else "",
     ]
     output = container.output.text.strip("\n") if container.output is not None else ""
     facts.append(f"{OUTPUT_FOLLOWS}\n{output}" if output else "")
     return "\n".join(fact for fact in facts if fact)
+
+
+def _where(container: Container) -> str:
+    """Of one that ran before we came, its record tells no more than an address."""
+    return container.ran_on or container.avoid or (f"at {container.gateway_address}" if container.gateway_address else "")
 
 
 def _last_signal(container: Container) -> str:

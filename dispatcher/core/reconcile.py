@@ -82,7 +82,8 @@ def _judge_running(state: State, container: Container, now: float) -> Action | N
         return None
     if elsewhere(state, container, now) is not None:
         return None
-    return CancelContainer(uuid=container.uuid, error="the container runs on no instance: its instance was lost")
+    error = "the container runs on no instance: its instance was lost"
+    return CancelContainer(uuid=container.uuid, error=error, detail=ending.detail(container))
 
 
 def _judge_locked(state: State, container: Container, now: float) -> Action | None:

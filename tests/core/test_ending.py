@@ -32,8 +32,8 @@ def test_why_a_container_is_cancelled(fields, text):
 def test_the_detail_names_instance_signal_attempts_and_output():
     """One fact a line, the runner's own words at the end."""
     one = container(
-        state=RUNNING, avoid="i1", ran_on="i1 (id x, type t4)", killed=KILLED, exit_note="start: exit status 3", lock_count=4,
-        output=Output(instance="i1", asked_s=1.0, asking=False, text="first\nlast\n"),
+        state=RUNNING, avoid="i1", exited_s=950.0, ran_on="i1 (id x, type t4)", killed=KILLED, lock_count=4,
+        exit_note="start: exit status 3", output=Output(instance="i1", asked_s=1.0, asking=False, text="first\nlast\n"),
     )  # fmt: skip
     assert ending.detail(one).splitlines() == [
         "instance: i1 (id x, type t4)",
@@ -46,9 +46,28 @@ def test_the_detail_names_instance_signal_attempts_and_output():
     ]
 
 
+SAID = [
+    ("", "", "its runner ended on i1 before the container began"),
+    ("start: exit status 1:\nno disk", "other", "its runner ended on i1 before the container began: start: exit status 1: no disk"),
+    ("", "first\n last  one \n", "its runner ended on i1 before the container began: last one"),
+]
+
+
+@pytest.mark.parametrize(("note", "output", "text"), SAID)
+def test_why_an_attempt_failed_is_one_line(note, output, text):
+    """What the start answered; else the last that the runner wrote."""
+    held = Output(instance="i1", asked_s=1.0, asking=False, text=output)
+    assert ending.attempt_error(container(avoid="i1", exit_note=note, output=held)) == text
+
+
 def test_a_signal_that_nobody_heard_was_not_sent():
     """What is not known is not claimed."""
-    assert "last signal: none was sent" in ending.detail(container(killed=kill()))
+    assert "last signal: none was sent" in ending.detail(container(killed=kill(), exited_s=950.0))
+
+
+def test_of_a_container_that_ran_before_we_came_its_address_is_told():
+    """That is all that its record says; whether it was sent a signal nobody knows."""
+    assert ending.detail(container(state=RUNNING, gateway_address="10.0.0.9:3456")) == "instance: at 10.0.0.9:3456"
 
 
 AGO = "it last answered 10 s ago"

@@ -147,7 +147,8 @@ def test_runs_nowhere_needs_the_answer_of_whoever_might_run_it(address, cancelle
     """An instance that has not listed its processes in this term, unless the record names another one."""
     silent = instance("i1", Phase.UNKNOWN, processes_listed_s=970.0)
     before = state(container(state=RUNNING, locked_term=0, gateway_address=address), silent, leadership={"since_s": 980.0})
-    assert plan(before) == ([NOWHERE] if cancelled else [])
+    told = replace(NOWHERE, detail=f"instance: at {address}")
+    assert plan(before) == ([told] if cancelled else [])
 
 
 # ------------------------------------------------------------------------------------------------------------- escalation

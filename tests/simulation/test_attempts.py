@@ -188,6 +188,21 @@ def test_12_18_a_lost_instance_is_told_with_what_is_known_of_the_cause():
     assert "type s2" in status["errorDetail"]
 
 
+def test_12_18_an_instance_that_goes_while_nobody_looks_is_told_by_its_address():
+    """The dispatcher was down when it went: the container's record alone still says where it ran."""
+    here = town()
+    uuid = here.submit(wants(), length_s=300.0, attempts=1)
+    here.until_states([uuid], RUNNING)
+    here.leader.stop()
+    address = here.entry(uuid).gateway_address
+    here.stub.lose(here.machine(here.held()[0].name).id)
+    here.start_dispatcher()
+    here.until_states([uuid], CANCELLED, within_s=60.0)
+    assert here.entry(uuid).runtime_status["error"] == "the container runs on no instance: its instance was lost"
+    assert here.entry(uuid).runtime_status["errorDetail"] == f"instance: at {address}"
+    here.until_over()
+
+
 # ------------------------------------------------------------------------------------------------------------- the output
 
 
