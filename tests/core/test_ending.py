@@ -46,10 +46,11 @@ def test_the_detail_names_instance_signal_attempts_and_output():
     ]
 
 
+EARLY = "its runner ended on i1 before the container began"
 SAID = [
-    ("", "", "its runner ended on i1 before the container began"),
-    ("start: exit status 1:\nno disk", "other", "its runner ended on i1 before the container began: start: exit status 1: no disk"),
-    ("", "first\n last  one \n", "its runner ended on i1 before the container began: last one"),
+    ("", "", EARLY),
+    ("start: exit status 1:\nno disk", "other", f"{EARLY}: start: exit status 1: no disk"),
+    ("", "first\n last  one \n", f"{EARLY}: last one"),
 ]
 
 
