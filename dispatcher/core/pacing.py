@@ -24,6 +24,7 @@ _FIRST_S = {
 }
 LONGEST_S = 600.0
 LONGEST_NAMED_S = 3600.0  # a cloud that names a date may have another clock than we
+LEAST_NAMED_S = 0.5  # one that says "at once" each time would be asked as fast as it refuses
 FORGET_S = 600.0  # a refusal that comes later than this after the last one is a new one
 
 FEW_CALLS = 10  # fewer than this remain: they are spread ...
@@ -64,7 +65,7 @@ def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | No
         strikes = before.strikes  # sent before the first refusal was known, or earlier than it asked for: no further strike
     pause_s = min(LONGEST_S, _FIRST_S[failure.kind] * 2.0 ** min(strikes - 1, 10))
     if failure.retry_after_s is not None:
-        pause_s = min(LONGEST_NAMED_S, max(0.0, failure.retry_after_s))
+        pause_s = min(LONGEST_NAMED_S, max(LEAST_NAMED_S, failure.retry_after_s))
     since_s = before.since_s if before is not None and repeated else now
     made = Holdoff(
         call=call, key=key, kind=failure.kind, until_s=now + pause_s, since_s=since_s, strikes=strikes, reason=failure.text

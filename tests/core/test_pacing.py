@@ -74,6 +74,13 @@ def test_the_clouds_own_pause_is_obeyed():
     assert pacing.holdoff(seen, "create", "t4", NOW).until_s == NOW + 77.0
 
 
+@pytest.mark.parametrize(("named_s", "obeyed_s"), [(0.0, 0.5), (-5.0, 0.5), (1e9, 3600.0)])
+def test_a_pause_that_makes_no_sense_is_cut(named_s, obeyed_s):
+    """Neither as fast as it refuses, nor for ever."""
+    seen = pacing.hold_off(state(), "create", refused(HoldoffKind.RATE, retry_after_s=named_s), "t4", NOW)
+    assert pacing.holdoff(seen, "create", "t4", NOW).until_s == NOW + obeyed_s
+
+
 def test_a_refusal_long_after_the_last_one_is_a_first_one():
     """Ten minutes of peace forget what was."""
     seen = pacing.hold_off(state(), "create", refused(), "t4", NOW)

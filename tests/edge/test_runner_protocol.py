@@ -157,7 +157,7 @@ def test_the_configuration_has_exactly_the_keys_that_the_runner_knows() -> None:
     ids=["by the container", "container unknown: by the instance", "switched off", "no cluster configuration"],
 )
 def test_block_buffers(access: RunnerAccess, vcpus: int | None, buffers: int, with_cluster: bool) -> None:
-    """Counted by the container's vcpus; the cluster's secrets leave this host only when buffers need them."""
+    """12.16c: counted by the container's vcpus; the cluster's secrets leave this host only when buffers need them."""
     made = config(access, vcpus=vcpus)
     assert (made["KeepBuffers"], made["Cluster"] is not None) == (buffers, with_cluster)
 
