@@ -11,7 +11,7 @@ from dispatcher.core import messages as m
 from dispatcher.core.looks import PAGE, PEEK, Cursor, Look, Span, Sweep, place
 from dispatcher.core.maps import Map
 from dispatcher.core.model import NEVER, Bucket, ContainerState, Holdoff, HoldoffKind, Phase
-from dispatcher.core.transitions import polls
+from dispatcher.core.transitions import legal, polls
 from tests.core.build import C1, C2, NOW, after, container, instance, offer, record, settings, state, wants
 
 LAST = place(5, "2026-11-21", C2)
@@ -219,3 +219,16 @@ def test_what_waits_beyond_the_window_is_known():
     """Counted, less those that are known."""
     assert window.beyond(state(container(), queue={"waiting": 50_000})) == 49_999
     assert window.beyond(state(container(), queue={"waiting": None})) == 0
+
+
+ASKING = [m.PollQueue(look=Look(own=True, size=PAGE)), m.ReadContainers(uuids=(C1,))]
+
+
+@pytest.mark.parametrize("action", ASKING, ids=["look", "read"])
+def test_whoever_asks_is_refused_when_no_list_requests_are_left(action):
+    """Also when a planner had counted on more; a look has to be paid for whole."""
+    needs = 2.0 if isinstance(action, m.PollQueue) else 1.0
+    spent = state(container(), queue={"backlog": True, "lists": Bucket(tokens=needs - 0.1, at_s=NOW)})
+    assert legal(spent, action, NOW) == "the rate of list requests"
+    enough = state(container(), queue={"backlog": True, "lists": Bucket(tokens=needs, at_s=NOW)})
+    assert legal(enough, action, NOW) is None

@@ -192,3 +192,37 @@ def test_a_count_that_makes_no_sense_is_no_proof() -> None:
     with serve(answer) as server, closing(ArvadosQueue(Endpoint(url=server.url, token=TOKEN, server_address=""))) as port:
         assert numbers(port.poll(Look(size=0))) == [1]
     assert len(server.asked) == 3
+
+
+BAD_ANSWERS = {
+    "401": (refused(401, "Not logged in (req-1)"), 401, "HTTP 401: Not logged in"),
+    "422": (refused(422, "#<ArgumentError: Could not parse filters> (req-1)"), 422, "Could not parse filters"),
+    "503": (Reply(status=503, headers={}), 503, "HTTP 503: no reason given"),
+    "page of a proxy": (Reply(status=502, body=b"<html><title>502 Bad Gateway</title></html>"), 502, "502 Bad Gateway"),
+    "page with 200": (Reply(body=b"<html>log in first</html>"), 200, "no JSON object"),
+    "garbage": (Reply(body=b"\xff\x00\x17"), 200, "no JSON object"),
+    "half a page": (Reply(body=b'{"items":[{"uuid":"zzzzz-dz642-0', announce=5000), None, "no answer"),
+    "no items": (ok({"kind": "arvados#containerList"}), 200, "the answer holds no list of items"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ANSWERS)
+def test_after_a_bad_answer_the_next_good_one_is_believed_at_once(kind: str) -> None:
+    """A look fails as a whole, with a short reason and no token in it, and leaves no trace in the next one."""
+    bad, status, words = BAD_ANSWERS[kind]
+    service, broken = Service(held(1), waits(2, 5)), [False]
+
+    def answer(asked: Asked) -> Reply:
+        return bad if broken[0] and asked.path != CURRENT else service(asked)
+
+    with serve(answer) as server, closing(ArvadosQueue(Endpoint(url=server.url, token=TOKEN, server_address=""))) as port:
+        before = port.poll(Look(exact=True))
+        broken[0] = True
+        with pytest.raises(QueueError) as caught:
+            port.poll(Look(exact=True))
+        broken[0] = False
+        assert port.poll(Look(exact=True)) == before
+    assert caught.value.failure.status == status
+    assert words in caught.value.failure.text
+    assert TOKEN[-20:] not in caught.value.failure.text
+    assert len(caught.value.failure.text) < 400
