@@ -149,6 +149,9 @@ class Capabilities:
     ``host_keys``             ``host_keys(instance_id)`` returns the host keys that the cloud vouches for
     ``delete_leftover``       ``delete_leftover(leftover, call)`` removes one of ``Listing.leftovers``
     ``leftover_age_s``        how old a leftover has to be at least before it is removed
+    ``notices``               ``notice_command`` is a shell command that prints, on an instance and within two seconds, what its
+                              cloud has told it of its own end; ``parse_notice(text, name)`` returns why the instance of this
+                              name is about to end, or an empty text
     ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against
     ``host_local``            instances share this host: their runner must not fence on host-wide paths
     """
@@ -159,6 +162,7 @@ class Capabilities:
     host_keys: bool = False
     delete_leftover: bool = False
     leftover_age_s: float = 0.0
+    notices: bool = False
     quota_groups: bool = False
     host_local: bool = False
     limits: RateLimits = field(default_factory=RateLimits)

@@ -134,6 +134,7 @@ class ProbeReport:
     error: str = ""
     said: Said | None = None
     warning: str = ""  # booted, and not as it should be
+    notice: str = ""  # the cloud has told it that it is about to end, and why
 
 
 class StartOutcome(enum.StrEnum):

@@ -34,6 +34,7 @@ from dispatcher.edge.cloud_answers import (
     checked_listing,
 )
 from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, choose, find_entries, load
+from dispatcher.edge.notices import Notices
 
 Answer = TypeVar("Answer")
 
@@ -107,6 +108,22 @@ class Cloud:
     def delete_leftover(self, leftover: Leftover, call: Call) -> None:
         if self.capabilities.delete_leftover:
             self._ask("delete_leftover", call, lambda: self._optional("delete_leftover")(leftover, call), has_effect=True)
+
+    def notices(self) -> Notices | None:
+        """How instances are asked what they were told of their end; None when this cloud tells them nothing."""
+        command = getattr(self._driver, "notice_command", None) if self.capabilities.notices else None
+        if not isinstance(command, str) or not command or "\n" in command:
+            return None
+        return Notices(command=command, parse=self._parse_notice)
+
+    def _parse_notice(self, said: str, name: str) -> str:
+        """Never raises: a notice that cannot be read is none."""
+        try:
+            notice = self._ask("parse_notice", None, lambda: self._optional("parse_notice")(said, name))
+        except CloudCallFailed as error:
+            self._warn_once(f"a notice cannot be read: {error}")
+            return ""
+        return tidy_text(notice) if isinstance(notice, str) else ""
 
     def quota_group(self, instance_type: InstanceType) -> str:
         """The group whose quota this type counts against; all types share the group without a name when the driver has none.

@@ -32,6 +32,7 @@ _METHODS = {
     "poll_create": "poll_create",
     "host_keys": "host_keys",
     "delete_leftover": "delete_leftover",
+    "notices": "parse_notice",
     "quota_groups": "quota_group",
 }
 

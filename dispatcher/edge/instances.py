@@ -14,6 +14,7 @@ from dispatcher.driver import InstanceType
 from dispatcher.edge import last_words
 from dispatcher.edge import runner as words
 from dispatcher.edge.deployment import Deployment, load_runner_file
+from dispatcher.edge.notices import Notices, apart, with_notices
 from dispatcher.edge.redact import Redactor
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess, gateway_secret, start_config
@@ -32,7 +33,8 @@ FIRST_DIAL_S, DIAL_GROWTH = 3.0, 1.5  # while it boots: a dial that ran out of t
 class InstanceAccess:
     """How to reach instances and what to run there. ``ssh_port`` is a number or a service's name; ``deploy_binary`` a file of
     this host that is put into ``deploy_directory`` of each instance, or empty when their images hold the runner. ``secrets``:
-    what no instance's words may show, besides the keys and tokens that stand here."""
+    what no instance's words may show, besides the keys and tokens that stand here. ``notices``: how to ask it for news of its
+    end."""
 
     private_key: str = field(repr=False)
     ssh_port: str = "22"
@@ -41,6 +43,7 @@ class InstanceAccess:
     runner: Runner = field(default_factory=Runner)
     runner_access: RunnerAccess
     secrets: tuple[str, ...] = field(repr=False, default=())
+    notices: Notices | None = None
     deploy_binary: str = ""
     deploy_directory: str = "/tmp/arvados-crunch-run"  # noqa: S108 (upstream's default)
     timeout_connect_s: float = 30.0
@@ -131,7 +134,8 @@ class SSHInstances:
             answer = self._listed(target, runner_unchecked)
         except RemoteError as error:
             return _failed(failure or error, reached=failure is not None or error.reached)
-        listed = words.parse_list(answer.stdout, self._access.cluster_id)
+        stdout, said = apart(answer.stdout)
+        listed = words.parse_list(stdout, self._access.cluster_id)
         return ProbeReport(
             reached=True,
             booted=booted,
@@ -141,11 +145,14 @@ class SSHInstances:
             problem=failure.problem if failure else ProbeProblem.NONE,
             error=failure.text if failure else _notes(listed.notes),
             said=failure.said if failure else None,
+            notice=self._access.notices.parse(said, target.name) if self._access.notices is not None and said else "",
         )
 
     def _listed(self, target: Target, runner_unchecked: bool) -> Output:
         """Raises RemoteError also when the runner itself failed: then nobody knows what runs."""
         command = self._runner.list_command(target.user)
+        if self._access.notices is not None:
+            command = with_notices(command, self._access.notices)
         answer = self._run(target, command)
         if answer.status in NOT_FOUND and runner_unchecked and self._deployment is not None:
             self._put_runner(target)  # the boot probe failed before the runner was put there

@@ -177,7 +177,7 @@ class Daemon:
         self.store = Store(
             State(settings=_with_driver(config.settings, cloud)), clock.monotonic, listener=self._hear
         )
-        access = _access(config)
+        access = replace(_access(config), notices=cloud.notices())
         self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
         self.perform = Perform(self._ports(), self.store.snapshot, self.metrics.acts)
         self._overruns = Overruns(clock.monotonic, self._limit_of)

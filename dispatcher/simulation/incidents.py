@@ -36,7 +36,8 @@ class Incidents:
     def menu(self) -> tuple[tuple[Callable[[], None], int], ...]:
         """Every incident, and how often it may strike in one storm."""
         return (
-            (self.lose_instance, 4), (self.restart, 3), (self.cut_off, 3), (self.own_outage, 2), (self.queue_outage, 2),
+            (self.lose_instance, 4), (self.announce_end, 3),
+            (self.restart, 3), (self.cut_off, 3), (self.own_outage, 2), (self.queue_outage, 2),
             (self.change_priority, 4), (self.take_lock_away, 2), (self.choose_behavior, 5), (self.hand_over, 1),
             (self.jump_wall_clock, 1), (self.kill_container, 2), (self.kill_instance, 2), (self.lose_connection, 3),
             (self.hint, 3), (self.expire_credentials, 1), (self.reload_settings, 1), (self.turn_unfit, 1),
@@ -118,6 +119,19 @@ class Incidents:
             self.world.stub.lose(machine.id)
             if self.chance.random() < 0.5:  # its end may be seen at once, or not
                 self.world.leader.post(messages.ConnectionLost(name=machine.name))
+
+    def announce_end(self) -> None:
+        """A machine is told that it ends within half a minute, and ends."""
+        existing = self.world.stub.existing()
+        if existing:
+            self.counts["end announced"] += 1
+            doomed = self.chance.choice(existing)
+            doomed.notice = "the cloud takes this machine back"
+            self.world.later(30.0 * self.chance.random(), lambda: self._end(doomed.id))
+
+    def _end(self, instance_id: str) -> None:
+        if instance_id in self.world.stub.instances:
+            self.world.stub.lose(instance_id)
 
     def cut_off(self) -> None:
         existing = self.world.stub.existing()

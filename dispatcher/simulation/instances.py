@@ -84,7 +84,7 @@ class FakeInstances:
             return ProbeReport(reached=True, problem=ProbeProblem.COMMAND, error=error or str(failed))
         return ProbeReport(
             reached=True, booted=booted, processes=shown.running, stale=shown.stale, broken=shown.broken, error=error,
-            problem=ProbeProblem.COMMAND if error else ProbeProblem.NONE,
+            problem=ProbeProblem.COMMAND if error else ProbeProblem.NONE, notice=instance.notice,
         )  # fmt: skip
 
     def start(self, target: Target, uuid: str, instance_type: InstanceType, *, vcpus: int | None = None) -> StartReport:

@@ -24,7 +24,7 @@ from dispatcher.driver import (
     NoCapacity,
     RateLimits,
 )
-from drivers.azure import answers, leftovers
+from drivers.azure import answers, leftovers, notices
 from drivers.azure.answers import JSON, part, text
 from drivers.azure.boot import KeyPair, custom_data
 from drivers.azure.errors import refusal_from
@@ -70,10 +70,16 @@ class AzureDriver:
             list_lag_s=LIST_LAG_S,
             poll_create=True,
             delete_leftover=True,
+            notices=parameters.eviction_notices,
             quota_groups=True,
             leftover_age_s=parameters.leftover_age_s,
             limits=LIMITS,
         )
+
+    notice_command = notices.COMMAND
+
+    def parse_notice(self, said: str, name: str) -> str:
+        return notices.parse(said, name)
 
     def close(self) -> None:
         """Ends its connections. The dispatcher ends with its process instead."""

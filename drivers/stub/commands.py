@@ -11,12 +11,14 @@ import json
 import re
 import shlex
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers.stub.instance import NOT_FOUND, CommandFailed, StubInstance, Unreachable
 
 SECRET_PATH = "/var/run/arvados-instance-secret"  # noqa: S105  the place, not the secret
 BOOT_PROBES = ("true", "systemctl is-system-running")
+ASKS_NOTICES = "; s=$?; "  # what follows asks what the machine was told of its own end
+NOTICES = "--- notices ---"
 DEPLOY_TARGET = re.compile(r"\S*/crunch-run~([0-9a-f]{32})")
 RUNNER = re.compile(r"(?:\S*/)?crunch-run\S*")
 
@@ -48,6 +50,8 @@ def _dispatch(instance: StubInstance, command: str, given: bytes, now: float) ->
         return Reply(stdout=b"" if command == "true" else b"running\n")
     if command == f"cat {SECRET_PATH}":
         return Reply(stdout=instance.read_secret(now).encode())
+    if ASKS_NOTICES in command:
+        return _with_notice(instance, _dispatch(instance, command.partition(ASKS_NOTICES)[0], given, now))
     words = shlex.split(command)
     if words[0] == "md5sum" and len(words) == 2:
         return _md5sum(instance, words[1])
@@ -58,6 +62,10 @@ def _dispatch(instance: StubInstance, command: str, given: bytes, now: float) ->
     if RUNNER.fullmatch(words[0]):
         return _run_runner(instance, words, given, now)
     raise CommandFailed(NOT_FOUND, f"sh: 1: {words[0]}: not found")
+
+
+def _with_notice(instance: StubInstance, reply: Reply) -> Reply:
+    return replace(reply, stdout=reply.stdout + f"\n{NOTICES}\n{instance.notice}".encode())
 
 
 def _md5sum(instance: StubInstance, path: str) -> Reply:

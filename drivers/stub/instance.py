@@ -72,6 +72,7 @@ class StubInstance:
     ssh_at_s: float = 0.0
     booted_at_s: float = 0.0
     broken_at_s: float = math.inf
+    notice: str = ""  # what it was told of its own end
     report_broken_at_s: float = math.inf
     hung_at_s: float = math.inf
     unfit_at_s: float = math.inf  # its boot probe fails from then on, whatever runs there

@@ -112,6 +112,7 @@ CONDITIONS = [
     (m.ProbeReport(reached=True, processes=frozenset(), broken=True), None, "its runner reports that it is broken"),
     (m.ProbeReport(reached=True, processes=frozenset(), stale=frozenset({C1})), None, ""),
     (m.ProbeReport(reached=True, processes=frozenset(), stale=frozenset({C1})), 990.0, STAYS),
+    (m.ProbeReport(reached=True, processes=frozenset(), notice="taken back"), None, "its end is announced: taken back"),
     (m.ProbeReport(reached=True, processes=frozenset()), 990.0, ""),
 ]
 

@@ -206,6 +206,10 @@ MENDED = [
     ({"state": "deleting"}, "state", Presence.DELETING),
     ({"state": "exploded"}, "state", Presence.PRESENT),
     ({"user": None}, "user", "root"),
+    ({"host_keys": (HostKey("ssh-ed25519", "AAAA"),)}, "host_keys", (HostKey("ssh-ed25519", "AAAA"),)),
+    ({"host_keys": ("ssh-ed25519 AAAA",)}, "host_keys", ()),
+    ({"host_keys": (HostKey("", "AAAA"),)}, "host_keys", ()),
+    ({"host_keys": None}, "host_keys", ()),
 ]
 
 
@@ -367,3 +371,36 @@ def test_a_wrong_parameter_names_its_path() -> None:
 def test_a_package_that_is_found_twice_counts_once() -> None:
     """Two folders on the path may hold the same metadata."""
     assert len(find_entries((point("a", "b:open"), point("a", "b:open")))) == 1
+
+
+class Announcing(Puppet):
+    """A driver whose instances are told of their end."""
+
+    notice_command: Any = "ask"
+
+    def parse_notice(self, said: str, name: str) -> Any:
+        return self._play("parse_notice")
+
+
+def announcing(**answers: Any) -> Cloud:
+    return Cloud(Announcing(capabilities=Capabilities(notices=True), **answers), settings(), wall=lambda: WALL_S)
+
+
+NOTICES = [("it ends", "it ends"), ("a\nb", "a b"), ("", ""), (None, ""), (ValueError("x"), "")]
+
+
+@pytest.mark.parametrize(("answer", "notice"), NOTICES)
+def test_a_notice_is_a_text_or_none(answer: Any, notice: str) -> None:
+    """What a driver cannot read is no end."""
+    found = announcing(parse_notice=answer).notices()
+    assert found is not None
+    assert (found.command, found.parse("said", "i1")) == ("ask", notice)
+
+
+@pytest.mark.parametrize("command", [None, "", 3, "two\nlines"])
+def test_a_driver_without_a_command_asks_for_no_notices(command: Any) -> None:
+    """Nor one that does not declare them."""
+    made = announcing()
+    made._driver.notice_command = command  # type: ignore[attr-defined]
+    assert made.notices() is None
+    assert cloud().notices() is None

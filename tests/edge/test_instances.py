@@ -15,6 +15,7 @@ from sshd import SSHD, running_sshd
 
 from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, Said, StartOutcome, StartReport, Target
 from dispatcher.edge.instances import InstanceAccess, SSHInstances, connect_instances
+from dispatcher.edge.notices import Notices
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh import Output, RemoteError
@@ -51,6 +52,18 @@ def test_a_booted_instance(server: SSHD, instances: SSHInstances) -> None:
 def test_nothing_runs_is_an_empty_list(server: SSHD, instances: SSHInstances) -> None:
     """And not an unknown one."""
     assert instances.probe(server.target(), boot=False) == ProbeReport(reached=True, processes=frozenset())
+
+
+@pytest.mark.parametrize("boot", [True, False])
+def test_news_of_its_end_come_with_the_list(server: SSHD, boot: bool) -> None:
+    """Asked for in the same command, read by the driver; a question that fails changes nothing."""
+    (server.folder / "list.txt").write_text(f"{UUID}\n")
+    for command, notice in (("echo Preempt", "Preempt: vm"), ("no-such-command", "")):
+        notices = Notices(command=command, parse=lambda said, name: f"{said.strip()}: {name}" if said else "")
+        instances = connect_instances(access(server, notices=notices))
+        report = instances.probe(replace(server.target(), name="vm"), boot=boot)
+        instances.stop()
+        assert report == ProbeReport(reached=True, booted=boot, processes=frozenset({UUID}), notice=notice)
 
 
 def test_a_boot_probe_that_fails_does_not_hide_what_runs(server: SSHD, instances: SSHInstances) -> None:

@@ -97,7 +97,7 @@ def _booted(instance: Instance, report: ProbeReport, now: float) -> Instance:
 
 
 def _observe_condition(instance: Instance, report: ProbeReport, patience_s: float, began_s: float) -> Instance:
-    """A broken runtime, or a run lock that stays locked with nobody behind it: no new work."""
+    """A broken runtime, a run lock that stays locked with nobody behind it, or an end that was announced: no new work."""
     since_s = None if not report.stale else (instance.stale_since_s if instance.stale_since_s is not None else began_s)
     if since_s != instance.stale_since_s or (report.broken and not instance.broken):
         instance = replace(instance, stale_since_s=since_s, broken=instance.broken or report.broken)
@@ -105,6 +105,8 @@ def _observe_condition(instance: Instance, report: ProbeReport, patience_s: floa
         return replace(instance, condemned="its runner reports that it is broken")
     if since_s is not None and began_s - since_s > patience_s and not instance.condemned:
         return replace(instance, condemned="a run lock stays locked although its runner is gone")
+    if report.notice and not instance.condemned:
+        return replace(instance, condemned=f"its end is announced: {report.notice}")
     return instance
 
 

@@ -508,6 +508,16 @@ def test_quota_groups_are_families_and_spot() -> None:
     assert driver_on(azure())[0].quota_group(TYPE) == "standard_d.s_v5"
 
 
+def test_machines_are_asked_for_news_of_their_end_unless_the_site_says_no() -> None:
+    """By a command on the machine itself."""
+    driver, _ = driver_on(azure())
+    assert driver.capabilities.notices
+    assert "scheduledevents" in driver.notice_command
+    said = '{"Events": [{"EventType": "Preempt", "Resources": ["x"]}]}'
+    assert (driver.parse_notice(said, "x") != "", driver.parse_notice(said, "y")) == (True, "")
+    assert not driver_on(azure(), EvictionNotices=False)[0].capabilities.notices
+
+
 def test_opening_makes_no_call_and_names_mistakes() -> None:
     """A driver is opened to check a configuration."""
     open_azure(settings()).close()
