@@ -9,6 +9,7 @@ import ast
 import configparser
 import importlib.util
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,9 @@ def test_every_target_of_the_makefile_says_what_it_does() -> None:
     targets = re.findall(r"^\.PHONY: ([\w-]+)$", text, re.MULTILINE)
     explained = re.findall(r"^([\w-]+):.*  ## .+$", text, re.MULTILINE)
     assert targets == explained
+
+
+def test_every_file_of_tests_has_a_name_of_its_own() -> None:
+    """Pytest imports them by name alone: two of one name stop the whole run, and no run of one folder shows it."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
