@@ -50,7 +50,8 @@ class Incidents:
         chance = self.chance
         vcpus = chance.choice((0, 1, 1, 1, 2, 3, 6))
         wanted = Requirements(
-            vcpus=vcpus, ram_bytes=GIB // 2, tmp_bytes=chance.choice((0, GIB)), supervisor=chance.random() < 0.15
+            vcpus=vcpus, ram_bytes=GIB // 2, tmp_bytes=chance.choice((0, GIB)), supervisor=chance.random() < 0.15,
+            image_id=chance.choice(("", "", "", "gpu-1", "gpu-2", "evil")),
         )
         if chance.random() < 0.03:
             wanted = Requirements(vcpus=1000, ram_bytes=GIB)

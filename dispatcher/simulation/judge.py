@@ -150,6 +150,8 @@ class Judge:
             yield f"{uuid} is started: {container.state.value}, priority {container.priority}"
         if instance.phase is not Phase.READY or instance.idle_behavior is not IdleBehavior.RUN or instance.condemned:
             yield f"{uuid} is started on {name}: {instance.phase.value}, {instance.idle_behavior.value}, {instance.condemned}"
+        if container.fit is None or container.fit.image != instance.image:
+            yield f"{uuid} is started on {name}, which is of another image: {instance.image!r}"
         if _runs(before, uuid):
             yield f"{uuid} is started while a process of it is known"
 

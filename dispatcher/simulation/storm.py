@@ -56,6 +56,7 @@ def settings(chance: random.Random) -> Settings:
     return Settings(
         instance_types=instance_types(),
         max_instances=chance.choice((2, 4, 8)),
+        allowed_images=chance.choice(((), ("gpu-*",))),
         max_price_per_hour=chance.choice((0.0, 0.0, 1.0)),
         max_price_per_day=chance.choice((0.0, 0.0, 0.05)),
         spending_soft_share=chance.choice((0.0, 0.5)),

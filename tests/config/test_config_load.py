@@ -440,3 +440,32 @@ def test_our_own_keys_have_no_upstream_default():
     """And the others all have one."""
     assert all(key.upstream is None for key in OWN_KEYS)
     assert all(key.upstream is not None for key in CLUSTER_KEYS)
+
+
+LIMITS = """\
+MaxCreatesPerSecond: 2
+MaxListsPerSecond: 0.5
+MaxDestroysPerSecond: 0
+CloudOpsBurst: 7
+MaxPricePerHour: 12.5
+MaxPricePerDay: 100
+SpendingSoftShare: 0.5
+AllowedImages: [gpu-*, "test-[0-9]"]
+"""
+
+
+def test_the_limits_of_our_own_file_reach_the_planners(tmp_path):
+    """Paces of 0 count as absent, prices of 0 as no limit."""
+    settings = read(tmp_path, own=LIMITS).config.settings
+    assert (settings.max_creates_per_second, settings.max_lists_per_second, settings.max_destroys_per_second) == (2.0, 0.5, None)
+    assert (settings.max_tag_updates_per_second, settings.cloud_ops_burst) == (None, 7)
+    assert (settings.max_price_per_hour, settings.max_price_per_day, settings.spending_soft_share) == (12.5, 100.0, 0.5)
+    assert settings.allowed_images == ("gpu-*", "test-[0-9]")
+
+
+@pytest.mark.parametrize("line", ["MaxPricePerDay: -1", "MaxPricePerHour: a lot", "AllowedImages: gpu-*", "CloudOpsBurst: 1.5"])
+def test_a_limit_that_makes_no_sense_is_a_problem(tmp_path, line):
+    """Named with its line: a limit that is misread is worse than none."""
+    loaded = read(tmp_path, own=line + "\n")
+    assert loaded.config is None
+    assert [line.partition(":")[0] in text for text in texts(loaded.problems)] == [True]
