@@ -270,7 +270,7 @@ OWN_KEYS: tuple[Key, ...] = (
     ),
     _own(
         "CloudOpsBurst", BURST, "settings.cloud_ops_burst", None,
-        "How many calls may go at once after a quiet time, under each of these limits and MaxCloudOpsPerSecond; a create leaves "
+        "How many calls may go at once after a quiet time, under each of these limits and MaxCloudOpsPerSecond; creates leave "
         "one to the other kinds. Absent or 0: as many as the limit allows in a second.", reload=True,
     ),
     _own(

@@ -29,6 +29,7 @@ FORGET_S = 600.0  # a refusal that comes later than this after the last one is a
 
 FEW_CALLS = 10  # fewer than this remain: they are spread ...
 SPREAD_S = 30.0  # ... over half a minute and more, the fewer the slower
+_PATIENT = ("create", "poll_create")  # of many at once; lists, destroys and tags always find one left
 REPORT_COUNTS_S = 300.0  # what an answer said of the calls that remain is of no use after this
 
 
@@ -201,7 +202,8 @@ def _draws(state: State, kind: str) -> Iterator[_Draw]:
     if settings.max_cloud_ops_per_second:
         rate = settings.max_cloud_ops_per_second
         size = float(settings.cloud_ops_burst or max(2.0, rate))
-        yield _Draw("cloud", rate, size, leaves=1.0 if kind == "create" and size >= 2 else 0.0)
+        leaves = kind in _PATIENT and size >= 2 and rate >= 1  # at a slower pace the others alone would use it up
+        yield _Draw("cloud", rate, size, leaves=1.0 if leaves else 0.0)
     own, known = _own_rates(state, kind)
     if own:
         yield _Draw(kind, own, float(settings.cloud_ops_burst or max(1.0, own)))

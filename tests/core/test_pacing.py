@@ -147,10 +147,16 @@ def test_all_calls_of_the_cloud_share_the_sites_rate():
     """MaxCloudOpsPerSecond counts them together, and a create leaves one to the others, which are never starved."""
     seen = pacing.take(state(settings=settings(max_cloud_ops_per_second=1.0)), "create", NOW)
     kinds = ("create", "list", "destroy", "set_tags", "poll_create")
-    assert [pacing.tokens(seen, kind, NOW) for kind in kinds] == [0.0, 1.0, 1.0, 1.0, 1.0]
+    assert [pacing.tokens(seen, kind, NOW) for kind in kinds] == [0.0, 1.0, 1.0, 1.0, 0.0]
     assert pacing.next_token_s(seen, "create", NOW) == NOW + 1.0
     seen = pacing.take(seen, "list", NOW)
     assert pacing.next_token_s(seen, "destroy", NOW) == NOW + 1.0
+
+
+def test_at_a_very_slow_pace_nothing_is_left_to_others():
+    """A call in ten seconds, of which lists alone would take every one: creates come to their turn."""
+    seen = pacing.take(state(settings=settings(max_cloud_ops_per_second=0.1)), "list", NOW)
+    assert pacing.tokens(seen, "create", NOW) == 1.0
 
 
 def test_each_kind_of_call_has_a_budget_of_its_own():
