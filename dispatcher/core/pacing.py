@@ -30,6 +30,7 @@ FORGET_S = 600.0  # a refusal that comes later than this after the last one is a
 FEW_CALLS = 10  # fewer than this remain: they are spread ...
 SPREAD_S = 30.0  # ... over half a minute and more, the fewer the slower
 _PATIENT = ("create", "poll_create")  # of many at once; lists, destroys and tags always find one left
+SLOWER = 1.02  # than the cloud grants new calls, where that rate is known
 REPORT_COUNTS_S = 300.0  # what an answer said of the calls that remain is of no use after this
 
 
@@ -171,13 +172,19 @@ def _remaining(state: State, kind: str, now: float) -> float:
     report = state.reports.get(kind)
     if report is None or report.left is None or now >= report.at_s + REPORT_COUNTS_S:
         return math.inf
-    if report.left >= FEW_CALLS:
-        return report.left - FEW_CALLS + 1
-    return 1.0 if now >= _spread_until_s(report) else 0.0
+    _, known = _own_rates(state, kind)
+    left = report.left + (now - report.at_s) * (known or 0.0)
+    if left >= FEW_CALLS:
+        return left - FEW_CALLS + 1
+    return 1.0 if now >= _spread_until_s(report, known) else 0.0
 
 
-def _spread_until_s(report: CallReport) -> float:
-    return report.sent_s + SPREAD_S / (1.0 + max(0.0, report.left or 0.0))
+def _spread_until_s(report: CallReport, known: float | None) -> float:
+    """When the next of the last few calls may go: by and by, and where the rate is known at which the cloud grants new ones,
+    a little slower than that, so that a few remain."""
+    left = max(0.0, report.left or 0.0)
+    pause_s = SPREAD_S / (1.0 + left)
+    return report.sent_s + (min(pause_s, SLOWER / known) if known else pause_s)
 
 
 # ---------------------------------------------------------------------------------------------------------------- buckets
@@ -248,7 +255,7 @@ def next_token_s(state: State, kind: str, now: float) -> float:
             times.append(now + missing / draw.rate)
     report = state.reports.get(kind)
     if report is not None and _remaining(state, kind, now) < 1:
-        times.append(min(_spread_until_s(report), report.at_s + REPORT_COUNTS_S))
+        times.append(min(_spread_until_s(report, _own_rates(state, kind)[1]), report.at_s + REPORT_COUNTS_S))
     return max(times)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -188,6 +189,22 @@ def test_few_calls_that_remain_are_spread_before_the_limit_is_hit():
     assert gaps[:2] == [0.0, 0.0]
     assert gaps[2:] == sorted(gaps[2:])
     assert sent[-1] > 50.0
+
+
+def test_where_the_cloud_is_known_to_grant_more_few_calls_go_nearly_as_fast_as_it_does():
+    """Ten a second: what was left a second ago has grown by ten, and the last few go a little slower than new ones come.
+
+    Regression: they were spread over half a minute, and a thousand machines took 124 s instead of 82."""
+    known = replace(state(), settings=settings(cloud_limits=RateLimits(create=10.0, burst=200)))
+    none_left = after(known, told(calls_remaining=0))
+    assert pacing.tokens(none_left, "create", NOW + 2.0) == 20 - pacing.FEW_CALLS + 1
+    now, sent = NOW, []
+    while len(sent) < 50:
+        seen = after(none_left, told(calls_remaining=0), now=now)  # each answer says that there are none, and more come
+        seen = pacing.take(seen, "create", now)
+        now = pacing.next_token_s(seen, "create", now)
+        sent.append(now - NOW)
+    assert 50 / 10 < sent[-1] < 50 / 9
 
 
 def test_what_is_still_on_its_way_is_taken_off_what_remains():
