@@ -117,6 +117,16 @@ class Leftover:
     created_at: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How much of a quota is used, in vCPUs. ``group`` is as ``quota_group`` names it; empty: all types together that are not
+    preemptible."""
+
+    group: str
+    used: float
+    limit: float
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """``complete`` is False when a page failed or was cut: such a list may add and refresh, and proves no absence."""
@@ -124,6 +134,7 @@ class Listing:
     instances: tuple[Instance, ...]
     leftovers: tuple[Leftover, ...] = ()
     complete: bool = True
+    usages: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +164,7 @@ class Capabilities:
                               cloud has told it of its own end; ``parse_notice(text, name)`` returns why the instance of this
                               name is about to end, or an empty text
     ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against
+    ``usages``                a list tells ``Listing.usages`` when it is asked for them: what is full is not asked for
     ``host_local``            instances share this host: their runner must not fence on host-wide paths
     """
 
@@ -164,6 +176,7 @@ class Capabilities:
     leftover_age_s: float = 0.0
     notices: bool = False
     quota_groups: bool = False
+    usages: bool = False
     host_local: bool = False
     limits: RateLimits = field(default_factory=RateLimits)
 
@@ -240,12 +253,13 @@ class Call:
 
     ``timeout_s`` bounds the whole call. A driver may set ``calls_remaining`` (of this kind), ``retry_after_s`` (before which no
     call of this kind is welcome), ``limit`` and ``usage`` (of the quota that was touched); the core paces itself by them.
-    ``poll_after_s`` is about this one create: when to ask next how it stands. ``leftovers`` is False when nobody
-    asks a list for them: a driver for which they cost more requests saves these.
+    ``poll_after_s`` is about this one create: when to ask next how it stands. ``leftovers`` and ``usages`` are
+    False when nobody asks a list for them: a driver for which they cost more requests saves these.
     """
 
     timeout_s: float
     leftovers: bool = True
+    usages: bool = True
     calls_remaining: int | None = None
     retry_after_s: float | None = None
     poll_after_s: float | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from dispatcher.core import pacing, window
+from dispatcher.core import pacing, quotas, window
 from dispatcher.core.looks import Look
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
 from dispatcher.core.model import Container, Instance, Phase, Process, ProcessPhase, State
@@ -137,7 +137,7 @@ def list_due_s(state: State, now: float) -> float:
 def plan_lists(state: State, now: float) -> list[Action]:
     if list_due_s(state, now) > now or legal(state, ListInstances(), now) is not None:
         return []
-    return [ListInstances(leftovers=leftovers.wanted(state, now))]
+    return [ListInstances(leftovers=leftovers.wanted(state, now), usages=quotas.wanted(state, now))]
 
 
 # ------------------------------------------------------------------------------------------------------------------ probes

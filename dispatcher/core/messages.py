@@ -26,7 +26,7 @@ from dispatcher.core.model import (
     QueueWrite,
 )
 from dispatcher.core.settings import Settings
-from dispatcher.driver import HostKey, Leftover, Scope
+from dispatcher.driver import HostKey, Leftover, Scope, Usage
 from dispatcher.driver import Instance as ListedInstance
 
 # --------------------------------------------------------------------------------------------------------------- failures
@@ -299,6 +299,7 @@ class ListEnded(Event):
     began_s: float
     complete: bool
     leftovers: tuple[Leftover, ...] | None = None  # None: nobody asked for them
+    usages: tuple[Usage, ...] | None = None  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -547,9 +548,10 @@ class PollCreate(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListInstances(Action):
-    """``leftovers``: and what is left over of others."""
+    """``leftovers``: and what is left over of others; ``usages``: and how much of the quotas is used."""
 
     leftovers: bool = False
+    usages: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

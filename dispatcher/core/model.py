@@ -401,6 +401,7 @@ class CloudView:
     error: str = ""
     leftovers: Mapping[str, KnownLeftover] = field(default_factory=dict)  # by id
     leftovers_listed_s: float = NEVER  # when the last list that told them all began
+    usages_told_s: float = NEVER  # when a list last told how much of the quotas is used
     probe_answered_s: float = NEVER  # newest full answer of any instance
     probe_answered_by: str = ""
     answers_since_s: float = NEVER  # since when some instance or other has answered, without a long gap

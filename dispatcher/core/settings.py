@@ -65,6 +65,7 @@ class Settings:
     polls_creates: bool = False
     deletes_leftovers: bool = False
     leftover_age_s: float = 0.0
+    tells_usages: bool = False
     quota_groups: Mapping[str, str] = field(default_factory=dict)  # instance type → quota group
 
     # Patience

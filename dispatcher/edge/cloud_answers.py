@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dispatcher.core.failures import is_number
 from dispatcher.driver import (
     Capabilities,
     CloudError,
@@ -22,6 +23,7 @@ from dispatcher.driver import (
     Listing,
     Presence,
     RateLimits,
+    Usage,
 )
 
 Warn = Callable[[str], None]
@@ -70,7 +72,14 @@ def checked_listing(answer: object, warn: Warn) -> Listing:
         instances=tuple(reversed(instances.values())),
         leftovers=tuple(leftover for leftover in leftovers if isinstance(leftover, Leftover) and _is_text(leftover.id)),
         complete=answer.complete and None not in understood,
+        usages=tuple(usage for usage in _as_tuple(answer.usages, "Listing.usages") if _is_usage(usage)),
     )
+
+
+def _is_usage(usage: object) -> bool:
+    if not isinstance(usage, Usage) or not isinstance(usage.group, str):
+        return False
+    return is_number(usage.used) and is_number(usage.limit)
 
 
 def checked_instance(instance: object, warn: Warn) -> Instance | None:

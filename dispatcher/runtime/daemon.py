@@ -84,6 +84,7 @@ def _with_driver(settings: Settings, cloud: Cloud) -> Settings:
         polls_creates=can.poll_create,
         deletes_leftovers=can.delete_leftover,
         leftover_age_s=can.leftover_age_s,
+        tells_usages=can.usages,
         cloud_limits=can.limits,
         quota_groups={name: cloud.quota_group(offer) for name, offer in settings.instance_types.items()},
     )

@@ -273,7 +273,7 @@ class Perform:
 
     def _list(self, action: m.ListInstances, state: State) -> list[m.Event]:
         began = self._ports.clock.monotonic()
-        call = replace(self._call(state), leftovers=action.leftovers)
+        call = replace(self._call(state), leftovers=action.leftovers, usages=action.usages)
         try:
             listing = self._ports.cloud.list(call)
         except CloudCallFailed as error:
@@ -287,7 +287,8 @@ class Perform:
             for names in slices(missed(state, shown)):
                 events.append(m.InstancesMissed(began_s=began, names=names))
         leftovers = listing.leftovers if action.leftovers else None
-        ended = m.ListEnded(began_s=began, complete=listing.complete, leftovers=leftovers)
+        usages = listing.usages if action.usages else None
+        ended = m.ListEnded(began_s=began, complete=listing.complete, leftovers=leftovers, usages=usages)
         return [*events, ended, *_reports("list", call)]
 
     def _ends(self, state: State, listed: Sequence[ListedInstance]) -> dict[str, float]:

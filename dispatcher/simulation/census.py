@@ -43,7 +43,7 @@ FAULTS: tuple[str, ...] = (
     *("dispatcher killed", "leader changed", "wall clock jumped", "settings reloaded", "hint", "priority changed"),
     *("operator: run", "operator: hold", "operator: drain", "operator: for a time"),
     *("operator: kill container", "operator: kill instance"),
-    "unlocked by somebody", "end announced",
+    "unlocked by somebody", "end announced", "usages: falsely full",
     *("hints deleted", "hints old", "hints cut off", "hints garbage"),
 )
 

@@ -395,5 +395,6 @@ def _with_driver(settings: Settings, driver: StubDriver) -> Settings:
         polls_creates=can.poll_create,
         deletes_leftovers=can.delete_leftover,
         leftover_age_s=can.leftover_age_s,
+        tells_usages=can.usages,
         quota_groups={name: driver.quota_group(offer) for name, offer in settings.instance_types.items()},
     )

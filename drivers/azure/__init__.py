@@ -3,6 +3,7 @@
 * ``parameters.py`` and ``reading.py`` read the settings, ``names.py`` says what is ours;
 * ``request.py``, ``images.py`` and ``boot.py`` make the body of a request, ``keys.py`` the keys in it;
 * ``answers.py`` and ``leftovers.py`` read lists, ``headers.py`` and ``errors.py`` what an answer means;
+* ``quotas.py`` reads what is used of a quota;
 * ``notices.py`` reads what a machine is told of its end;
 * ``credentials.py`` and ``arm.py`` speak with Azure through its SDK, which nothing else here imports;
 * ``driver.py`` is the contract.

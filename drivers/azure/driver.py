@@ -24,7 +24,7 @@ from dispatcher.driver import (
     NoCapacity,
     RateLimits,
 )
-from drivers.azure import answers, leftovers, notices
+from drivers.azure import answers, leftovers, notices, quotas
 from drivers.azure.answers import JSON, part, text
 from drivers.azure.boot import KeyPair, custom_data
 from drivers.azure.errors import refusal_from
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 LIST_LAG_S = 10.0
 MAX_VIEWS = 10  # failed machines that are looked at more closely, per list
-SPOT_GROUP = "spot"
 # Azure's front door: 200 calls at once, then 10 a second; lists of machines: 300 a minute.
 LIMITS = RateLimits(create=10.0, list=5.0, destroy=10.0, set_tags=5.0, burst=200)
 
@@ -72,6 +71,7 @@ class AzureDriver:
             delete_leftover=True,
             notices=parameters.eviction_notices,
             quota_groups=True,
+            usages=parameters.usages,
             leftover_age_s=parameters.leftover_age_s,
             limits=LIMITS,
         )
@@ -183,7 +183,9 @@ class AzureDriver:
         failures = self._failures(ours, leash)
         shown = tuple(self._shown(vm, addresses, failures) for vm in ours)
         complete = vms.error is None and cards.error is None
-        return Listing(shown, self._leftovers(cards, leash) if complete and call.leftovers else (), complete)
+        left = self._leftovers(cards, leash) if complete and call.leftovers else ()
+        used = quotas.usages(_whole(self._arm.usages, leash)) if call.usages and self._parameters.usages else ()
+        return Listing(shown, left, complete, used)
 
     def _shown(self, vm: JSON, addresses: Mapping[str, str], failures: Mapping[str, CloudError]) -> Instance:
         name = text(vm.get("name"))
@@ -276,17 +278,18 @@ class AzureDriver:
     def quota_group(self, instance_type: InstanceType) -> str:
         """Spot machines of all sizes share one quota; the others are counted by family."""
         if instance_type.preemptible:
-            return SPOT_GROUP
+            return quotas.SPOT
         size = instance_type.provider_type
         fitting = [prefix for prefix in self._parameters.quota_groups if size.lower().startswith(prefix.lower())]
         if fitting:
-            return self._parameters.quota_groups[max(fitting, key=len)]
+            return quotas.plain(self._parameters.quota_groups[max(fitting, key=len)])
         return family(size)
 
 
 def family(vm_size: str) -> str:
-    """The size without its numbers: ``Standard_E16-4as_v5`` → ``standard_e.as_v5``."""
-    return re.sub(r"^((?:standard|basic)_[a-z]+)\d+(?:-\d+)?", r"\1.", vm_size.lower())
+    """As Azure's quotas call it, in lower case: ``Standard_E16-4as_v5`` → ``standardeasv5family``."""
+    without_size = re.sub(r"^((?:standard|basic)_[a-z]+)\d+(?:-\d+)?", r"\1", vm_size.lower())
+    return f"{quotas.plain(without_size)}family"
 
 
 def _whole(list_all: Callable[[Leash], Found], leash: Leash) -> Sequence[JSON]:

@@ -112,7 +112,7 @@ class Parameters:
     force_delete: bool = True
     eviction_notices: bool = True
     api_version: str = API_VERSION
-    prices: str = ""  # a file or URL of retail prices
+    usages: bool = True
     vm_properties: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -169,7 +169,7 @@ def _read(reader: Reader) -> Parameters:
         force_delete=reader.flag("ForceDelete", default=True),
         eviction_notices=reader.flag("EvictionNotices", default=True),
         api_version=reader.text("APIVersion", default=API_VERSION, pattern=re.compile(r"\d{4}-\d\d-\d\d(-preview)?")),
-        prices=reader.text("Prices"),
+        usages=reader.flag("QuotaUsage", default=True),
         vm_properties=reader.mapping("VMProperties"),
     )
 

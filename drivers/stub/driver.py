@@ -46,6 +46,7 @@ class StubDriver:
             delete_leftover=knobs.deletes_leftovers,
             leftover_age_s=knobs.leftover_age_s,
             quota_groups=True,
+            usages=knobs.tells_usages,
         )
 
     # ---------------------------------------------------------------------------------------------------- the four calls
@@ -88,7 +89,7 @@ class StubDriver:
         self.cloud.arrive("list", knobs.min_list_interval_s, call)
         if not self.cloud.take_time(knobs.list_takes_s, call):
             raise CloudError("list: no answer in time")
-        return self.cloud.carry_out("list", knobs.list_error_rate, True, lambda: self._listing(call.leftovers))
+        return self.cloud.carry_out("list", knobs.list_error_rate, True, lambda: self._listing(call))
 
     def destroy(self, instance_id: str, call: Call) -> None:
         knobs = self.cloud.knobs
@@ -131,14 +132,15 @@ class StubDriver:
 
     # ------------------------------------------------------------------------------------------------------- what it shows
 
-    def _listing(self, leftovers: bool) -> Listing:
+    def _listing(self, call: Call) -> Listing:
         """The cloud as some replica remembers it, at most ``list_lag_s`` old."""
         cloud = self.cloud
         as_of_s = cloud.now() - cloud.random.uniform(0, cloud.knobs.list_lag_s)
         shown = [self._shown(instance, as_of_s) for instance in cloud.instances.values() if instance.exists(as_of_s)]
         listing = Listing(
             instances=tuple(instance for instance in shown if self.owner.owns(instance.tags)),
-            leftovers=self._leftovers() if leftovers else (),
+            leftovers=self._leftovers() if call.leftovers else (),
+            usages=refusals.usages(cloud, cloud.now()) if call.usages and self.capabilities.usages else (),
         )
         return self._spoil(listing)
 

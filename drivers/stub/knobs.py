@@ -22,6 +22,7 @@ class StubKnobs:
     offers_host_keys: bool = False
     deletes_leftovers: bool = True
     leftover_age_s: float = 20.0
+    tells_usages: bool = False
 
     # Pace: a call that comes sooner after the last one of its kind is refused with RateLimited
     min_create_interval_s: float = 0.05
@@ -41,6 +42,7 @@ class StubKnobs:
     quota_by_group: Mapping[str, int] = field(default_factory=dict)
     capacity_by_type: Mapping[str, int] = field(default_factory=dict)
     denied: bool = False
+    false_full_rate: float = 0.0  # what it says of its quota is older than an instance that went
 
     # Failures of calls
     create_error_rate: float = 0.05

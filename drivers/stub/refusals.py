@@ -16,6 +16,7 @@ from dispatcher.driver import (
     QuotaReached,
     RateLimited,
     Scope,
+    Usage,
 )
 from drivers.stub.instance import StubInstance
 
@@ -85,6 +86,17 @@ def check_room(cloud: StubCloud, request: CreateRequest, now: float) -> None:
     if of_type >= knobs.capacity_by_type.get(request.instance_type.name, of_type + 1):
         cloud.faults["create: no capacity"] += 1
         raise NoCapacity(f"no capacity for {request.instance_type.provider_type}", scope=Scope.TYPE)
+
+
+def usages(cloud: StubCloud, now: float) -> tuple[Usage, ...]:
+    """The quota of all instances in vCPUs: full when one more would be refused, and sometimes when it would not."""
+    existing = cloud.existing(now)
+    used = float(sum(instance.type.vcpus for instance in existing))
+    full = cloud.knobs.quota_instances is not None and len(existing) >= cloud.knobs.quota_instances
+    if not full and cloud.random.random() < cloud.knobs.false_full_rate:
+        cloud.faults["usages: falsely full"] += 1
+        full = True
+    return (Usage(group="", used=used, limit=used if full else used + 1000.0),)
 
 
 def draw_mishap(cloud: StubCloud, kind: str, error_rate: float) -> Mishap | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dispatcher.core import ending, hints, pacing, spending
+from dispatcher.core import ending, hints, pacing, quotas, spending
 from dispatcher.core.failures import kind_of
 from dispatcher.core.messages import (
     CallReported,
@@ -300,7 +300,8 @@ def list_ended(state: State, event: ListEnded, now: float) -> State:
         )
     state = replace(state, cloud=cloud)
     told = event.complete and event.leftovers is not None
-    return leftovers.listed(state, event.leftovers or (), event.began_s) if told else state
+    state = leftovers.listed(state, event.leftovers or (), event.began_s) if told else state
+    return state if event.usages is None else quotas.told(state, event.usages, now)
 
 
 def begin_remove(state: State, action: RemoveInstance, now: float) -> State:

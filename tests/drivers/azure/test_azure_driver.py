@@ -62,6 +62,8 @@ def azure(**replies: Reply | Callable[[Sent], Reply]) -> Callable[[Sent], Reply]
 
 def _kind(path: str) -> str:
     words = path.split("/")
+    if words[-1] == "usages":
+        return "usages"
     lists = {"virtualMachines": "vms", "networkInterfaces": "cards", "disks": "disks", "publicIPAddresses": "addresses"}
     if words[-1] in lists:
         return lists[words[-1]]
@@ -246,7 +248,7 @@ def test_a_list_is_two_chains_of_pages() -> None:
         azure(get_vms=lambda one: second if "page=2" in one.url else first, get_cards=Reply(200, {"value": [card()]}))
     )
     given = call()
-    given.leftovers = False
+    given.leftovers = given.usages = False
     listing = driver.list(given)
     assert listing.complete
     assert [(one.id, one.address) for one in listing.instances] == [(VM_ID, "10.0.0.4")]
@@ -324,7 +326,7 @@ def test_leftovers_are_listed_when_somebody_asks() -> None:
     driver, sent = driver_on(azure(get_cards=cards, get_disks=Reply(500)))
     assert [one.kind for one in driver.list(call()).leftovers] == [CARD]
     given = call()
-    given.leftovers = False
+    given.leftovers = given.usages = False
     sent.clear()
     assert driver.list(given).leftovers == ()
     assert len(sent) == 2
@@ -339,6 +341,22 @@ def test_destroy_looks_first_and_deletes_once() -> None:
     driver.destroy(VM_ID, call())
     assert [one.method for one in sent] == ["GET", "DELETE"]
     assert "forceDeletion=true" in sent[1].url
+
+
+def test_what_is_used_of_a_quota_is_listed_when_somebody_asks() -> None:
+    """Families under the names of their groups, spot by itself, the region as all; a list of usages that fails is none."""
+    rows = [("cores", 90, 100), ("lowPriorityCores", 3, 10), ("standardDSv5Family", 8, 20), ("Standard DASv5 Family", 1, 2),
+            ("virtualMachines", 4, 25000), ("standardXFamily", None, 3)]  # fmt: skip
+    found = [{"name": {"value": name}, "currentValue": used, "limit": limit, "unit": "Count"} for name, used, limit in rows]
+    driver, _ = driver_on(azure(get_usages=Reply(200, {"value": found})), Location="eastus")
+    usages = {usage.group: (usage.used, usage.limit) for usage in driver.list(call()).usages}
+    assert usages == {"": (90, 100), "spot": (3, 10), "standarddsv5family": (8, 20), "standarddasv5family": (1, 2)}
+    assert driver.quota_group(TYPE) in usages
+    given = call()
+    given.usages = False
+    assert driver.list(given).usages == ()
+    assert driver_on(azure(get_usages=Reply(500)))[0].list(call()).usages == ()
+    assert driver_on(azure(get_usages=Reply(200, {"value": found})), QuotaUsage=False)[0].list(call()).usages == ()
 
 
 @pytest.mark.parametrize("reply", [refused(404, "ResourceNotFound"), Reply(200, vm(state="Deleting"))])
@@ -505,7 +523,7 @@ def test_quota_groups_are_families_and_spot() -> None:
     driver, _ = driver_on(azure(), InstanceTypeQuotaGroups={"Standard_D": "dees", "Standard_D2s": "twos"})
     assert driver.quota_group(TYPE) == "twos"
     assert driver.quota_group(SPOT) == "spot"
-    assert driver_on(azure())[0].quota_group(TYPE) == "standard_d.s_v5"
+    assert driver_on(azure())[0].quota_group(TYPE) == "standarddsv5family"
 
 
 def test_machines_are_asked_for_news_of_their_end_unless_the_site_says_no() -> None:
