@@ -6,6 +6,7 @@ Intervals that the site named are obeyed exactly, as the longest gap; where it n
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dispatcher.core import pacing, quotas, window
 from dispatcher.core.looks import Look
@@ -17,7 +18,8 @@ from dispatcher.core.transitions.queue import growing
 
 POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
 READ_BATCH, READS_AT_ONCE = 100, 2
-READ_PAUSE_S = 2.0
+READ_PAUSE_S, READ_LONG_PAUSE_S = 2.0, 5.0
+HINT_GAP_S = 0.25  # hints may come by the hundred
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
 PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
 PROBE_YOUNG_S, YOUNG_S = 1.0, 10.0  # an attempt that comes to nothing does so soon after its start
@@ -44,9 +46,9 @@ def poll_due_s(state: State, now: float) -> float:
     lists = polls.cost(state, window.at_top(state, now))
     first = queue.polled_s < state.leadership.since_s and not queue.failures
     if first or queue.hinted_s > queue.poll_ended_s:
-        return now if named else max(now, polls.tokens_at(queue, lists, now))
-    due_s = queue.poll_ended_s + poll_interval_s(state, now)
-    return due_s if named else max(due_s, polls.tokens_at(queue, min(polls.DEEP_BURST, lists + window.RESERVE), now))
+        return max(now, queue.poll_ended_s + HINT_GAP_S if named else polls.tokens_at(queue, lists, now))
+    due_s, saved = queue.poll_ended_s + poll_interval_s(state, now), window.saved_for_ours(state, now)
+    return due_s if named else max(due_s, polls.tokens_at(queue, min(polls.DEEP_BURST, max(lists, saved) + window.RESERVE), now))
 
 
 def reads_due(state: State, now: float) -> tuple[list[str], float]:
@@ -94,13 +96,20 @@ def plan_queue(state: State, now: float) -> list[Action]:
 def _look(state: State, now: float) -> Look | None:
     if state.queue.polling:
         return None
-    return window.deeper(state, now) or (window.at_top(state, now) if poll_due_s(state, now) <= now else None)
+    beside = window.aside(state, now) or window.deeper(state, now)
+    return beside or (window.at_top(state, now) if poll_due_s(state, now) <= now else None)
 
 
 def reads_open_s(state: State, now: float) -> float:
-    """When records may be asked for: with a backlog not more often than each two seconds, so that looks have their share."""
-    pause_s = READ_PAUSE_S if state.queue.backlog else 0.0
+    """When records may be asked for: with a backlog not often, so that looks have their share; sooner for newcomers."""
+    newcomers = state.queue.backlog and state.containers.once(_unread)
+    pause_s = READ_PAUSE_S if newcomers else READ_LONG_PAUSE_S if state.queue.backlog else 0.0
     return max(state.queue.asked_s + pause_s, polls.tokens_at(state.queue, 1.0, now))
+
+
+def _unread(containers: Sequence[Container]) -> bool:
+    """Whether somebody waits to be read for the first time."""
+    return any(c.requirements is None and c.read_due and not c.reading for c in containers)
 
 
 def queue_due_s(state: State, now: float) -> float:

@@ -44,7 +44,7 @@ class Look:
 
     @property
     def at_top(self) -> bool:
-        return self.after is None
+        return self.after is None and self.size > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

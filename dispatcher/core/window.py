@@ -44,12 +44,40 @@ def at_top(state: State, now: float) -> Look:
     page = everything or many or now >= queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
     exact = not queue.backlog or queue.counted_s < state.leadership.since_s
     return Look(
-        own=everything or not queue.backlog or now >= queue.polled_s + _own_again_s(state),
+        own=everything or not queue.backlog,
         size=PAGE if page else PEEK,
         full=many or (first and now >= queue.full_refused_s + FULL_AGAIN_S),
         exact=exact,
-        count=not exact and now >= queue.counted_s + COUNT_AGAIN_S,
+        count=everything and not exact and now >= queue.counted_s + COUNT_AGAIN_S,
     )
+
+
+def aside(state: State, now: float) -> Look | None:
+    """With a backlog: what we hold, or how many wait, when it is time. By themselves, so that no look at the top waits for the
+    requests of all three."""
+    queue = state.queue
+    if not queue.backlog or state.settings.poll_interval_s is not None or not _turn(state, now):
+        return None
+    if now >= queue.polled_s + _own_again_s(state):
+        look = Look(size=0)
+        return look if polls.tokens(queue, now) >= polls.cost(state, look) else None
+    return Look(own=False, size=0, count=True) if now >= queue.counted_s + COUNT_AGAIN_S else None
+
+
+def saved_for_ours(state: State, now: float) -> int:
+    """How many requests the list of what we hold waits for when it is due: one of many pages would never have its turn else."""
+    queue = state.queue
+    due = queue.backlog and queue.deeper_next and now >= queue.polled_s + _own_again_s(state)
+    return polls.cost(state, Look(size=0)) if due else 0
+
+
+def _turn(state: State, now: float) -> bool:
+    """Whether it is the turn of something else than the top: after each look there, and when requests are left for it."""
+    queue = state.queue
+    if queue.hinted_s > queue.poll_ended_s or queue.polled_s < state.leadership.since_s:
+        return False
+    named = state.settings.poll_interval_s is not None
+    return (queue.deeper_next or named) and polls.tokens(queue, now) >= 1 + RESERVE
 
 
 def _own_again_s(state: State) -> float:
@@ -72,9 +100,7 @@ def deeper(state: State, now: float) -> Look | None:
     queue, sweep = state.queue, state.queue.sweep
     if sweep is None or sweep.ended or sweep.cursor is None or sweep.read >= DEEPEST:
         return None
-    if not (queue.deeper_next or state.settings.poll_interval_s is not None) or polls.tokens(queue, now) < 1 + RESERVE:
-        return None
-    if queue.hinted_s > queue.poll_ended_s or (sweep.read >= sweep.goal and not hungry(state, now)):
+    if not _turn(state, now) or (sweep.read >= sweep.goal and not hungry(state, now)):
         return None
     full = sweep.read >= sweep.goal and now >= queue.full_refused_s + FULL_AGAIN_S
     return Look(own=False, size=PAGE, after=sweep.cursor, full=full)

@@ -184,7 +184,7 @@ class FakeQueue:
             first=_place(page[0]) if page and look.after is not None else None, last=_place(page[-1]) if page else None,
             ended=skipped + len(page) >= len(waiting) if look.exact else len(page) < size, records=len(page),
             after=Cursor(priority=lowest, passed=before + sum(e.priority == lowest for e in page)) if page else None,
-            waiting=len(waiting) if look.at_top and (look.exact or look.count) else None,
+            waiting=len(waiting) if look.after is None and (look.exact or look.count) else None,
         )  # fmt: skip
         return page, span
 

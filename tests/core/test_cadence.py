@@ -41,6 +41,7 @@ def test_a_hint_makes_a_poll_due_at_once_and_only_once():
     hinted = after(before, m.QueueHinted())
     look = m.PollQueue(look=Look(exact=True))
     assert (cadence.plan_queue(before, NOW), cadence.plan_queue(hinted, NOW)) == ([], [look])
+    assert cadence.poll_due_s(replace(hinted, queue=replace(hinted.queue, poll_ended_s=NOW - 0.05)), NOW) == NOW + 0.2
     assert cadence.plan_queue(after(hinted, m.PollQueue(), m.QueuePolled(began_s=NOW)), NOW) == []
 
 

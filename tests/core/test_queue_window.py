@@ -22,12 +22,10 @@ TOPS = [
     # (what is known of the queue, what the next look at the top asks for)
     ({}, Look(size=PAGE, exact=True)),  # all that wait fit on a page: everything, with the count that proves it
     ({"page_ended_s": NOW - 0.5}, Look(size=PEEK, exact=True)),
-    ({"backlog": True}, Look(own=True, size=PAGE)),  # at 990, all was seen
-    ({"backlog": True, "polled_s": NOW - 5}, Look(own=False, size=PAGE)),
+    ({"backlog": True}, Look(own=False, size=PAGE)),
     ({"backlog": True, "polled_s": NOW - 5, "page_ended_s": NOW - 0.5}, Look(own=False, size=PEEK)),
     ({"backlog": True, "polled_s": NOW - 5, "page_ended_s": NOW - 5, "page_took_s": 0.6}, Look(own=False, size=PEEK)),
     ({"backlog": True, "polled_s": NOW - 5, "page_took_s": 60.0, "page_ended_s": NOW - 10}, Look(own=False, size=PAGE)),
-    ({"backlog": True, "polled_s": NOW - 5, "counted_s": NOW - 60}, Look(own=False, size=PAGE, count=True)),
     ({"polled_s": NEVER, "counted_s": NEVER, "backlog": True}, Look(size=PAGE, full=True, exact=True)),  # a new term
     ({"polled_s": NEVER, "full_refused_s": NOW - 1}, Look(size=PAGE, exact=True)),
 ]
@@ -37,6 +35,30 @@ TOPS = [
 def test_what_a_look_at_the_top_asks_for(queue, look):
     """Each second as little as shows who is new at the top; the rest as seldom as it may be."""
     assert window.at_top(state(container(), queue=queue), NOW) == look
+
+
+ASIDES = [
+    # (what is known of the queue, what is asked beside those at the top)
+    ({}, Look(size=0)),  # all that we hold was seen at 990
+    ({"polled_s": NOW - 5}, None),
+    ({"polled_s": NOW - 5, "counted_s": NOW - 60}, Look(own=False, size=0, count=True)),
+    ({"backlog": False}, None),  # each look shows it
+    ({"deeper_next": False}, None),
+    ({"hinted_s": NOW}, None),
+    ({"lists": Bucket(tokens=1.9, at_s=NOW)}, None),
+]
+
+
+@pytest.mark.parametrize(("queue", "look"), ASIDES)
+def test_what_is_asked_beside_the_top_when_much_waits(queue, look):
+    """One at a time and in turn with it: no newcomer waits for the requests of all three."""
+    assert window.aside(state(container(), queue={"backlog": True, "deeper_next": True, **queue}), NOW) == look
+
+
+def test_a_look_aside_leaves_the_pace_of_the_top_and_the_walk_alone():
+    """What we hold was seen, and the next look is one at the top."""
+    queue = looked(Look(size=0), Span(ended=False), **DEEP)
+    assert (queue.polled_s, queue.poll_ended_s, queue.deeper_next, queue.sweep) == (NOW - 0.5, 990.5, False, DEEP["sweep"])
 
 
 @pytest.mark.parametrize("backlog", [False, True])
@@ -211,8 +233,21 @@ def test_all_that_we_hold_is_listed_more_seldom_when_it_takes_many_pages():
     many = [container(f"zzzzz-dz642-{n:015d}", ContainerState.RUNNING) for n in range(2000)]
     assert polls.cost(state(*many), Look()) == 4
     seen = {"backlog": True, "polled_s": NOW - 14}
-    assert not window.at_top(state(*many, queue=seen), NOW).own
-    assert window.at_top(state(*many, queue={**seen, "polled_s": NOW - 15}), NOW).own
+    seen |= {"deeper_next": True}
+    assert window.aside(state(*many, queue=seen), NOW) is None
+    assert window.aside(state(*many, queue={**seen, "polled_s": NOW - 15}), NOW) == Look(size=0)
+
+
+def test_a_list_of_many_pages_gets_the_requests_that_it_takes():
+    """The looks at the top wait for it as soon as it is due, and not before."""
+    many = [container(f"zzzzz-dz642-{n:015d}", ContainerState.RUNNING) for n in range(3000)]
+    queue = {"backlog": True, "deeper_next": True, "polled_s": NOW - 20, "lists": Bucket(tokens=3.0, at_s=NOW)}
+    waits = state(*many, queue=queue)
+    assert cadence.plan_queue(waits, NOW) == []
+    later_s = cadence.queue_due_s(waits, NOW)
+    assert cadence.plan_queue(waits, later_s) == [m.PollQueue(look=Look(size=0))]
+    (look,) = cadence.plan_queue(state(*many, queue={**queue, "polled_s": NOW - 19}), NOW)
+    assert look.look.at_top
 
 
 def test_what_waits_beyond_the_window_is_known():

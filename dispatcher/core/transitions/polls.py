@@ -73,7 +73,11 @@ def polled(state: State, event: QueuePolled, now: float) -> State:
         queue = replace(queue, polled_s=event.began_s)
     if span.waiting is not None:
         queue = replace(queue, waiting=span.waiting, counted_s=event.began_s)
-    queue = _at_top(queue, event, now) if look.at_top else _further_down(queue, span)
+    if look.at_top:
+        queue = _at_top(queue, event, now)
+    else:
+        queue = replace(queue, deeper_next=False)  # now it is the turn of those at the top
+        queue = _further_down(queue, span) if look.size else queue
     return replace(state, queue=queue)
 
 
@@ -97,7 +101,6 @@ def _sweep(before: Sweep | None, span: Span, now: float) -> Sweep:
 
 
 def _further_down(queue: QueueView, span: Span) -> QueueView:
-    queue = replace(queue, deeper_next=False)
     sweep = queue.sweep
     if sweep is None:
         return queue
