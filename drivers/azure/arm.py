@@ -41,7 +41,7 @@ NETWORK_API, DISK_API = "2024-05-01", "2024-03-02"
 CONNECT_S, READ_S = 10.0, 60.0
 CONNECTIONS = 48  # as many as the dispatcher has threads that call a cloud
 MAX_PAGES = 1000
-ACCEPTED = (201, 202)
+ACCEPTED, UNAUTHORIZED = (201, 202), 401
 WHOLE_PLACE_GONE = ("ResourceGroupNotFound", "SubscriptionNotFound")
 
 
@@ -59,10 +59,11 @@ class Exchange:
 
 
 class ExchangePolicy(SansIOHTTPPolicy):  # type: ignore[misc]  # the SDK is not read by mypy
-    """Notes what leaves and what comes back; keeps tokens from other hosts."""
+    """Notes what leaves and what comes back; keeps tokens from other hosts, and tells when one was refused."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, on_refused: Callable[[], None]) -> None:
         super().__init__()
+        self._on_refused = on_refused
         self._home = _host(endpoint)
 
     def on_request(self, request: Any) -> None:
@@ -75,6 +76,8 @@ class ExchangePolicy(SansIOHTTPPolicy):  # type: ignore[misc]  # the SDK is not 
 
     def on_response(self, request: Any, response: Any) -> None:
         exchange = request.context.get("exchange")
+        if response.http_response.status_code == UNAUTHORIZED:
+            self._on_refused()
         if exchange is not None:
             exchange.status = response.http_response.status_code
             exchange.headers = dict(response.http_response.headers)
@@ -128,7 +131,7 @@ class Arm:
     def __init__(
         self,
         parameters: Parameters,
-        credential: TokenCredential,
+        credential: Callable[[], TokenCredential],
         *,
         stopwatch: Callable[[], float],
         transport: HttpTransport | None = None,
@@ -138,8 +141,9 @@ class Arm:
         self._session = requests.Session()
         self._session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
         place = parameters.place
+        login = OneAtATime(credential)
         self._client = ComputeManagementClient(
-            credential,
+            login,
             parameters.subscription,
             base_url=place.arm,
             credential_scopes=[place.scope],
@@ -149,8 +153,8 @@ class Arm:
                 HeadersPolicy(),
                 UserAgentPolicy(base_user_agent="cloud-dispatcher"),
                 ContentDecodePolicy(),
-                ARMChallengeAuthenticationPolicy(OneAtATime(credential), place.scope),
-                ExchangePolicy(place.arm),
+                ARMChallengeAuthenticationPolicy(login, place.scope),
+                ExchangePolicy(place.arm, login.forget),
             ],
         )
 

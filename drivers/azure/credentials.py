@@ -6,6 +6,7 @@ Twenty threads that need a first token wait for one; those that waited for a fai
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from azure.core.credentials import AccessToken, TokenCredential
@@ -51,16 +52,19 @@ _PATIENCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": CONNECT_S, 
 
 
 class OneAtATime:
-    """A ``TokenCredential`` in front of another."""
+    """A ``TokenCredential`` in front of another, which ``make`` makes. Azure's library keeps a token until it ends: when one is
+    refused before, a new credential, which has none, takes its place."""
 
-    def __init__(self, credential: TokenCredential, patience_s: float = PATIENCE_S) -> None:
-        self._credential = credential
+    def __init__(self, make: Callable[[], TokenCredential], patience_s: float = PATIENCE_S) -> None:
+        self._make = make
+        self._credential = make()
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._count = threading.Lock()
         self._asked = 0
         self.waiting = 0
         self._failure: AzureError | None = None
+        self._refused = False
 
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         asked_before = self._asked
@@ -72,6 +76,10 @@ class OneAtATime:
             return self._ask(scopes, options)
         finally:
             self._lock.release()
+
+    def forget(self) -> None:
+        """The token that was given out last is worth nothing."""
+        self._refused = True
 
     def _wait(self) -> None:
         with self._count:
@@ -85,6 +93,8 @@ class OneAtATime:
 
     def _ask(self, scopes: tuple[str, ...], options: dict[str, Any]) -> AccessToken:
         self._failure = None
+        if self._refused:
+            self._credential, self._refused = self._make(), False
         try:
             return self._credential.get_token(*scopes, **options)
         except AzureError as error:

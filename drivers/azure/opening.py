@@ -23,8 +23,7 @@ def open(settings: DriverSettings) -> AzureDriver:
     for name in ("azure", "msal"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they would log each request
     try:
-        credential = open_credential(parameters)
+        arm = Arm(parameters, lambda: open_credential(parameters), stopwatch=time.monotonic)
     except ValueError as error:
         raise Misconfigured("AuthMethod", f"{parameters.login.method}: {error}") from error
-    arm = Arm(parameters, credential, stopwatch=time.monotonic)
     return AzureDriver(settings, parameters, arm, host_key=new_host_key, nobodys_key=nobodys_public_key)

@@ -135,5 +135,5 @@ def driver_on(answer: Callable[[Sent], Reply], **changes: Any) -> tuple[AzureDri
 
     transport = FakeTransport(answer)
     given = parameters(**changes)
-    arm = Arm(given, FakeCredential(), stopwatch=lambda: 0.0, transport=transport)
+    arm = Arm(given, FakeCredential, stopwatch=lambda: 0.0, transport=transport)
     return AzureDriver(settings(), given, arm, host_key=lambda: HOST_KEY, nobodys_key=lambda: NOBODY), transport.sent

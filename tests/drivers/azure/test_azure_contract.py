@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,10 @@ from azure_world import RSA, SET_ID, TAGS
 
 from dispatcher.contract import DriverContract
 from dispatcher.contract.suite import TAG_PREFIX, DriverFactory
-from dispatcher.driver import Call, CloudError, CreateRequest, InstanceType, Listing
+from dispatcher.driver import Call, CloudError, CreateRequest, Denied, InstanceType, Listing
 from drivers.azure.driver import AzureDriver
+from tests.fake_azure.bodies import machine_body
+from tests.fake_azure.client import Client
 from tests.fake_azure.knobs import Knobs
 
 
@@ -139,3 +144,93 @@ def test_under_fire_nothing_is_left_and_nobody_elses_is_touched(tmp_path: Path, 
                 break
         assert set(site.account.left()) == before
         assert site.judged() == []
+
+
+# ------------------------------------------------------------------------------------------------- logins, threads, adoption
+
+
+@pytest.fixture
+def kind_site(tmp_path: Path) -> Iterator[FakeSite]:
+    with FakeSite(tmp_path, Knobs.kind()) as site:
+        yield site
+        assert site.judged() == []
+
+
+def test_many_threads_share_one_driver_and_one_token(kind_site: FakeSite) -> None:
+    """Each machine is made once, and the directory is asked once for all."""
+    driver = kind_site.open(SET_ID)
+    names = [f"compute-{SET_ID}-threads{number:08d}" for number in range(30)]
+    with ThreadPoolExecutor(12) as pool:
+        made = list(pool.map(lambda name: driver.create(asking(kind_site, name, TAGS), Call(timeout_s=60)).id, names))
+    assert len(set(made)) == len(names)
+    assert sorted(one.name for one in driver.list(Call(timeout_s=60)).instances) == names
+    assert sum(kind_site.account.login.asked.values()) == 1
+
+
+def test_a_token_that_is_refused_is_replaced(kind_site: FakeSite) -> None:
+    """One call fails, and the next one logs in anew: the library would keep the bad token for an hour."""
+    driver = kind_site.warm(kind_site.open(SET_ID))
+    kind_site.account.login.revoke()
+    with pytest.raises(Denied):
+        driver.list(Call(timeout_s=30))
+    assert driver.list(Call(timeout_s=30)).complete
+
+
+def test_no_secret_shows_in_logs_or_errors(kind_site: FakeSite, caplog: pytest.LogCaptureFixture) -> None:
+    """With everything logged that anybody logs, while the login works and while it fails."""
+    caplog.set_level(logging.DEBUG)
+    driver = kind_site.open(SET_ID)
+    driver.create(asking(kind_site, f"compute-{SET_ID}-quiet0000000000", TAGS), Call(timeout_s=30))
+    kind_site.account.login.secret_expired = True
+    texts = []
+    for changes in ({}, {"ClientSecret": "another-marked-secret"}):
+        with pytest.raises(Denied) as found:
+            kind_site.open(SET_ID, **changes).list(Call(timeout_s=30))
+        texts.append(str(found.value))
+    said = caplog.text + "".join(texts)
+    secrets = [
+        kind_site.account.site.client_secret,
+        "another-marked-secret",
+        "PRIVATE KEY",
+        "fake.",
+        TAGS["ArvadosInstanceSecret"],
+    ]
+    assert [secret for secret in secrets if secret in said] == []
+    assert all("AADSTS" in text for text in texts)
+
+
+GO_TAGS = {**TAGS, "ArvadosIdleBehavior": "run", "created-at": "2026-01-02T03:04:05.678Z"}
+
+
+def test_a_fleet_of_the_go_dispatcher_is_adopted(kind_site: FakeSite) -> None:
+    """Its machines are listed as ours and reached as crunch; tags change without losing its own; they are destroyed with all
+    that belongs to them."""
+    name = f"compute-{SET_ID}-gomade000000000"
+    client = Client(kind_site.account)
+    assert client.create(name, machine_body(name, kind_site.account.site, tags=GO_TAGS)).status == 201
+    driver = kind_site.open(SET_ID)
+    (found,) = driver.list(Call(timeout_s=30)).instances
+    assert (found.name, found.user, found.host_keys, found.address is not None) == (name, "crunch", (), True)
+    assert "created-at" not in found.tags
+    driver.set_tags(found.id, {**found.tags, "ArvadosIdleBehavior": "hold"}, Call(timeout_s=30))
+    assert client.get("vm", name).body["tags"] == {**GO_TAGS, "ArvadosIdleBehavior": "hold"}
+    driver.destroy(found.id, Call(timeout_s=30))
+    assert kind_site.account.left() == []
+
+
+def test_the_go_dispatcher_finds_a_fleet_of_ours(kind_site: FakeSite) -> None:
+    """By its names of tags and resources, under the user that its configuration names too."""
+    name = f"compute-{SET_ID}-hermade00000000"
+    request = replace(asking(kind_site, name, TAGS), created_at="2026-01-02T03:04:05Z")
+    kind_site.open(SET_ID, AdminUsername="crunch").create(request, Call(timeout_s=30))
+    client = Client(kind_site.account)
+    machine = client.get("vm", name).body
+    assert {key: machine["tags"][key] for key in TAGS} == TAGS
+    assert datetime.fromisoformat(machine["tags"]["created-at"]).year == 2026
+    profile = machine["properties"]["osProfile"]
+    assert profile["adminUsername"] == "crunch"
+    assert profile["linuxConfiguration"]["ssh"]["publicKeys"][0]["keyData"] == RSA
+    assert machine["properties"]["storageProfile"]["osDisk"]["name"] == f"{name}-os"
+    (card,) = client.page("card").body["value"]
+    assert card["name"] == f"{name}-nic"
+    assert card["tags"]["created-at"] == "2026-01-02T03:04:05Z"
