@@ -141,7 +141,7 @@ class Arm:
         self._session = requests.Session()
         self._session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
         place = parameters.place
-        login = OneAtATime(credential)
+        self._login = login = OneAtATime(credential)
         self._client = ComputeManagementClient(
             login,
             parameters.subscription,
@@ -165,6 +165,7 @@ class Arm:
     def close(self) -> None:
         self._client.close()
         self._session.close()
+        self._login.close()
 
     def began(self, call: Call) -> Leash:
         """Starts the time of a call."""

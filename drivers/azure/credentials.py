@@ -77,6 +77,12 @@ class OneAtATime:
         finally:
             self._lock.release()
 
+    def close(self) -> None:
+        """Ends the connections to the directory."""
+        close = getattr(self._credential, "close", None)
+        if close is not None:
+            close()
+
     def forget(self) -> None:
         """The token that was given out last is worth nothing."""
         self._refused = True
@@ -94,6 +100,7 @@ class OneAtATime:
     def _ask(self, scopes: tuple[str, ...], options: dict[str, Any]) -> AccessToken:
         self._failure = None
         if self._refused:
+            self.close()
             self._credential, self._refused = self._make(), False
         try:
             return self._credential.get_token(*scopes, **options)
