@@ -496,6 +496,33 @@ def test_those_who_wait_for_a_token_share_its_failure() -> None:
     assert all("AADSTS7000215" in text for text in failures)
 
 
+class Silent:
+    """A directory that does not answer, as the library tells it."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        raise self.error from ServiceResponseError("cut")
+
+
+@pytest.mark.parametrize("error", [ServiceResponseError("cut"), ClientAuthenticationError("Authentication failed: cut")])
+def test_a_directory_that_does_not_answer_is_no_refusal_and_nothing_was_sent(error: Exception) -> None:
+    """Nobody said no, and no create can have taken effect."""
+    from azure_transport import FakeTransport
+    from azure_world import parameters
+
+    from drivers.azure.arm import Arm
+    from drivers.azure.driver import AzureDriver
+
+    transport = FakeTransport(azure())
+    arm = Arm(parameters(), lambda: Silent(error), stopwatch=lambda: 0.0, transport=transport)
+    driver = AzureDriver(settings(), parameters(), arm, host_key=lambda: HOST_KEY, nobodys_key=lambda: NOBODY)
+    with pytest.raises(CloudError) as found:
+        driver.create(request(), call())
+    assert (type(found.value), found.value.outcome_unknown, transport.sent) == (CloudError, False, [])
+
+
 def test_a_wrong_secret_is_denied_and_nothing_was_sent() -> None:
     """The request itself never left, so its outcome is known."""
     from azure_transport import FakeTransport
