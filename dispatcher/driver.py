@@ -4,7 +4,21 @@ A driver is a translator, not an actor. It turns one call into one request to it
 thread, never sleeps, never retries, keeps no cache that can lie and reads no clock: pacing, retries, metrics and time belong
 to the core, so that every driver has them for nothing.
 
-An installed package offers a driver by an entry point of the group ``dispatcher.drivers``: ``NAME = package.module:open``.
+Who owns what
+    The cloud remembers; the core decides; the driver forgets. An instance is described by its name and tags alone, and belongs to
+    whoever's InstanceSetID it carries. A driver shows, changes and removes nothing else, whatever id it is given.
+What may be stale
+    A list may be ``list_lag_s`` old, tags included: the core reckons with it. Nothing that the driver keeps may make it older.
+    A list that could not be read to its end says ``complete=False``, or raises: what a complete list leaves out counts as gone.
+What must be idempotent
+    ``destroy``, ``set_tags`` and ``delete_leftover``, always: they are sent again when nobody knows what became of them.
+    ``create``, only where ``create_is_idempotent`` is declared.
+Which error when
+    Refused by the cloud: the class that fits, with the scope that the cloud's answer proves and no wider one. Perhaps carried out
+    (time-out, lost connection, 5xx after sending): ``outcome_unknown``. A bug is left to raise what it raises.
+
+An installed package offers a driver by an entry point of the group ``dispatcher.drivers``: ``NAME = package.module:open``. That
+module says for which version of this contract it was written: ``DRIVER_CONTRACT = "1.0"``.
 """
 
 from __future__ import annotations
@@ -16,6 +30,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 ENTRY_POINT_GROUP = "dispatcher.drivers"
+
+CONTRACT_VERSION = (1, 0)
+"""Major, minor. Something optional was added: the minor number rises, and older drivers go on. Something that drivers rely on has
+changed: the major number rises, and drivers for another one are refused when they are loaded. A module without
+``DRIVER_CONTRACT`` counts as written for 1.0; it says the number itself, for an imported one would always agree."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- values

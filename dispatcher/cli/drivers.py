@@ -14,15 +14,15 @@ from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, find_entries,
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Import each one and tell which cannot be used; exit status 1 when there is any.")
+@click.option("--check", is_flag=True, help="Exit status 1 when one of them cannot be used.")
 @click.pass_context
 def drivers(context: click.Context, check: bool) -> None:
-    """List the cloud drivers that are installed, each with the package that brought it."""
+    """List the cloud drivers that are installed, each with the package that brought it, and why one cannot be used."""
     entries = find_entries()
-    problems = {entry: problem_of(entry) for entry in entries} if check else {}
+    problems = {entry: problem_of(entry, entries) for entry in entries}
     for entry in entries:
-        click.echo(line(entry, problems.get(entry, "")))
-    context.exit(1 if any(problems.values()) else 0)
+        click.echo(line(entry, problems[entry]))
+    context.exit(1 if check and any(problems.values()) else 0)
 
 
 def line(entry: Entry, problem: str) -> str:

@@ -6,11 +6,18 @@ A missing, doubled or broken plug-in is an ``UnusableDriver`` that names the men
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 
-from dispatcher.driver import ENTRY_POINT_GROUP, OpenDriver
+from dispatcher.core.failures import tidy_text
+from dispatcher.driver import CONTRACT_VERSION, ENTRY_POINT_GROUP, OpenDriver
+
+OLDEST_CONTRACT = "1.0"  # of a driver that does not say
+VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
 class UnusableDriver(Exception):
@@ -68,21 +75,56 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def load(entry: Entry) -> OpenDriver:
-    """Import it. Raises UnusableDriver for whatever goes wrong in foreign code."""
+    """Import it and see whether it can be one of ours. Raises UnusableDriver for whatever goes wrong in foreign code."""
+    whose = f"driver {entry.name!r} of package {entry.package or '?'}"
     try:
         loaded = entry.point.load()
-    except Exception as error:
-        text = f"driver {entry.name!r} of package {entry.package or '?'} cannot be loaded from {entry.target}"
-        raise UnusableDriver(f"{text}: {type(error).__name__}: {error}") from error
+        spoken = getattr(sys.modules.get(entry.point.module), "DRIVER_CONTRACT", OLDEST_CONTRACT)
+    except (Exception, SystemExit) as error:  # an import that ends the process is a fault of the plug-in like any other
+        reason = tidy_text(f"{type(error).__name__}: {error}")
+        raise UnusableDriver(f"{whose} cannot be loaded from {entry.target}: {reason}") from error
     if not callable(loaded):
         raise UnusableDriver(f"{entry.target} is not a function open(settings) but {type(loaded).__name__}")
+    if not _takes_settings(loaded):
+        raise UnusableDriver(f"{entry.target} cannot be called as open(settings): give it one parameter")
+    if problem := _version_problem(spoken):
+        raise UnusableDriver(f"{whose} {problem}")
     opener: OpenDriver = loaded
     return opener
 
 
-def problem_of(entry: Entry) -> str:
-    """Why a driver cannot be loaded; empty when it can. For a list of drivers that somebody asked for."""
+def _takes_settings(loaded: Callable[..., object]) -> bool:
+    """Whether one argument fits; what hides its parameters is believed."""
     try:
+        inspect.signature(loaded).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _version_problem(spoken: object) -> str:
+    """Why a driver that was written for this version of the contract does not fit ours; empty when it does."""
+    found = VERSION.fullmatch(spoken) if isinstance(spoken, str) else None
+    if found is None:
+        return f'has a DRIVER_CONTRACT that is no version: write a text such as "{_dotted(CONTRACT_VERSION)}"'
+    wanted, ours = (int(found[1]), int(found[2])), CONTRACT_VERSION
+    if wanted[0] == ours[0] and wanted <= ours:
+        return ""
+    mend = "install a newer dispatcher" if wanted > ours else "install a newer release of that package"
+    return f"was written for version {spoken} of the driver contract, this dispatcher speaks {_dotted(ours)}: {mend}"
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def problem_of(entry: Entry, entries: tuple[Entry, ...] = ()) -> str:
+    """Why a driver cannot be used, as far as that shows without opening it; empty when it can. For a list of drivers that
+    somebody asked for: ``entries`` are the others."""
+    try:
+        choose(entry.name, entries or (entry,))
         load(entry)
     except UnusableDriver as error:
         return str(error)

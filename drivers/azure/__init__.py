@@ -11,4 +11,6 @@
 
 from drivers.azure.opening import open
 
+DRIVER_CONTRACT = "1.0"
+
 __all__ = ["open"]

@@ -7,4 +7,6 @@
 
 from drivers.local.driver import LocalDriver, open
 
+DRIVER_CONTRACT = "1.0"
+
 __all__ = ["LocalDriver", "open"]

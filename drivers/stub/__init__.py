@@ -14,6 +14,8 @@ from drivers.stub.knobs import StubKnobs
 from drivers.stub.plugin import open
 from drivers.stub.process import Ending, NoWorkload, StubProcess, Workload
 
+DRIVER_CONTRACT = "1.0"
+
 __all__ = [
     "CommandFailed",
     "Ending",
