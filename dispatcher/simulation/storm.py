@@ -234,6 +234,11 @@ class Storm:
 
 
 def run(seed: int, listener: Listener | None = None) -> Outcome:
-    """One storm; the log of the dispatcher is silent, since faults are what it is about."""
-    logging.getLogger("dispatcher").setLevel(logging.CRITICAL)
-    return Storm(seed, listener).run()
+    """One storm; meanwhile the log of the dispatcher is silent, since faults are what it is about."""
+    log = logging.getLogger("dispatcher")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        return Storm(seed, listener).run()
+    finally:
+        log.setLevel(level)

@@ -3,6 +3,7 @@ stub cloud the token buckets that Azure publishes, whose headers are read by the
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,8 +21,10 @@ from drivers.stub import StubKnobs
 from tests.fake_azure.buckets import Throttle
 from tests.simulation.worlds import Town, offer, settings, wants
 
-MACHINES, PAGE = 1000, 100
-FLOOR_S, MOST_S = 80.0, 84.0  # 200 at once and ten a second; and what we allow ourselves beyond
+MACHINES = int(os.environ.get("AZURE_PACE_MACHINES", "400"))  # a thousand take two minutes of one core
+PAGE = 100
+FLOOR_S = (MACHINES - 200) / 10  # what Azure's own limits take: 200 at once and ten a second
+MOST_S = FLOOR_S * 1.05  # 84 s for a thousand
 HOT = "creates within"  # in a storm, so many at once are a loop that runs hot; here they are asked for
 Answer = TypeVar("Answer")
 
@@ -88,8 +91,9 @@ def world() -> tuple[Town, Throttled]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_thousand_machines_are_asked_for_at_the_pace_that_azure_allows() -> None:
-    """Within 84 s where the limits themselves take 80; at most one call in a hundred is refused, and none comes too early."""
+def test_many_machines_are_asked_for_at_the_pace_that_azure_allows() -> None:
+    """At most a twentieth slower than the limits themselves; one call in a hundred is refused at most, and none comes too early.
+    A thousand: ``AZURE_PACE_MACHINES=1000``, where the limits take 80 s."""
     town, cloud = world()
     town.start_dispatcher()
     town.run(5.0)

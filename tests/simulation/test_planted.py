@@ -6,6 +6,8 @@ import pytest
 
 from tests.simulation import plant
 
+pytestmark = pytest.mark.slow  # a run of its own for each, and the versions of libraries do not matter to it
+
 FAULTS = plant.faults()
 
 

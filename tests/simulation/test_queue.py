@@ -85,6 +85,7 @@ def deep(*offers, top: int = 0, vcpus: int = 1, knobs=None, **changes) -> Town:
     return made
 
 
+@pytest.mark.slow
 def test_with_50_000_queued_any_minute_sees_at_most_60_list_requests():
     """From the start on, with a fleet that starts and ends a container each second; and no more is read than is needed."""
     here = deep(offer("b4", 4), max_instances=6, probe_interval_s=5.0)
@@ -97,6 +98,7 @@ def test_with_50_000_queued_any_minute_sees_at_most_60_list_requests():
     here.check()
 
 
+@pytest.mark.slow
 def test_with_50_000_queued_who_comes_to_the_top_is_seen_with_the_next_look():
     """Whenever it comes: seen within three seconds, on average within one and a half, and the next to be started."""
     here = deep(offer("b4", 4), max_instances=6, probe_interval_s=5.0)
@@ -113,6 +115,7 @@ def test_with_50_000_queued_who_comes_to_the_top_is_seen_with_the_next_look():
     here.check()
 
 
+@pytest.mark.slow
 def test_with_50_000_queued_nobody_lower_starves_when_the_top_5_000_cannot_be_placed():
     """Those at the top ask for a type that the cloud has none of: what is below them is read and runs."""
     knobs = StubKnobs.kind(boot_s=10.0, capacity_by_type={"g8": 0})

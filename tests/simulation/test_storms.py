@@ -15,6 +15,7 @@ FOUND_SOMETHING = (10, 12, 14, 32, 67, 85, 104, 397, 485)
 SEEDS = (*FOUND_SOMETHING, *range(2000, 2021))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_storm_ends_well(seed):
     """Safety while everything goes wrong, liveness when it has stopped."""
