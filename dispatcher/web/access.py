@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 from gunicorn.glogging import Logger
 
+TOO_SLOW = "a client said nothing for too long: its connection is closed"
 PARAMETER = re.compile(r"([^\s?&=\"'/]+)=([^&\s\"']*)")
 
 
@@ -48,7 +49,7 @@ class AccessLog(Logger):  # type: ignore[misc]
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """A client that fell silent is no fault of ours."""
         if isinstance(sys.exc_info()[1], BlockingIOError):
-            self.info("a client said nothing for too long: its connection is closed")
+            self.info(TOO_SLOW)
         else:
             super().exception(msg, *args, **kwargs)
 

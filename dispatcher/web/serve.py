@@ -131,6 +131,7 @@ def settings(serving: Serving) -> dict[str, Any]:
         "workers": 1,
         "threads": serving.threads,
         "worker_connections": CONNECTIONS,
+        "keepalive": 0,  # before a next request gunicorn would wait for the rest of a body that was refused unread
         "worker_class": "dispatcher.web.worker.Worker",  # as text: version 20.1 takes no class
         "worker_tmp_dir": runtime_folder(),
         "logger_class": AccessLog,

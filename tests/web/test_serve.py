@@ -274,6 +274,71 @@ def test_silent_clients_cost_nothing_but_their_connections(tmp_path: Path) -> No
         assert "Traceback" not in server.log()
 
 
+@pytest.mark.parametrize("words", [b"GET /pid HTTP/1.1\r\nHost: x\r\nX-Slow: ", b""], ids=["half a head", "nothing"])
+def test_slow_clients_hold_no_thread(tmp_path: Path, words: bytes) -> None:
+    """Many more of them than there are threads, while their patience lasts: everybody else is answered."""
+    with running(tmp_path, "patience=60") as server, contextlib.ExitStack() as clients:
+        host, port = server.address.removeprefix("http://").split(":")
+        slow = [clients.enter_context(socket.create_connection((host, int(port)), PATIENCE_S)) for _ in range(40)]
+        for client in slow:
+            client.sendall(words)
+        for _ in range(3):
+            assert server.pid() in server.events("built")
+            for client in slow if words else ():
+                client.sendall(b"x")
+        slow[0].sendall(b"\r\n\r\n" if words else b"GET /pid HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in slow[0].recv(4096)
+
+
+def test_a_client_that_drips_the_body_of_its_request_gives_its_thread_back(tmp_path: Path) -> None:
+    """Each byte comes in time, and the whole does not: its patience is for all of it."""
+    head = b"POST /arvados/v1/dispatch/instances/hold HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    head += f"Authorization: Bearer {TOKEN}\r\nContent-Length: 9999\r\n\r\n".encode()
+    with running(tmp_path, "patience=1") as server, contextlib.ExitStack() as clients:
+        host, port = server.address.removeprefix("http://").split(":")
+        slow = [clients.enter_context(socket.create_connection((host, int(port)), PATIENCE_S)) for _ in range(8)]
+        ended = threading.Event()
+
+        def drip() -> None:
+            for client in slow:
+                client.sendall(head)
+            while not ended.wait(0.2):
+                for client in slow:
+                    with contextlib.suppress(OSError):
+                        client.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            assert server.pid() in server.events("built")
+        finally:
+            ended.set()
+            thread.join(PATIENCE_S)
+
+
+def test_who_is_refused_is_not_waited_for(tmp_path: Path) -> None:
+    """A stranger's body is not read, and the rest of it holds no thread."""
+    head = b"POST /arvados/v1/dispatch/instances/hold HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nx"
+    with running(tmp_path, "patience=60") as server, contextlib.ExitStack() as clients:
+        host, port = server.address.removeprefix("http://").split(":")
+        for _ in range(40):
+            client = clients.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE_S))
+            client.sendall(head)
+        assert server.pid() in server.events("built")
+        assert b"401" in client.recv(4096)
+
+
+def test_clients_that_do_not_hang_up_hold_up_nobody(tmp_path: Path) -> None:
+    """Newer gunicorns wait two seconds for each, one after another, and answer nobody meanwhile."""
+    with running(tmp_path) as server, contextlib.ExitStack() as clients:
+        host, port = server.address.removeprefix("http://").split(":")
+        for _ in range(40):
+            client = clients.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE_S))
+            client.sendall(b"no request\r\n\r\n")
+        assert server.pid() in server.events("built")
+        assert b"400" in client.recv(4096)
+
+
 def ask_over(path: Path) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
