@@ -223,6 +223,8 @@ def _next_look(state: State, instance: Instance, now: float) -> float:
         times.append(instance.tags_changed_s + TAGS_AGAIN_S)
     if instance.phase is Phase.READY and empty(instance):
         times.append(instance.busy_s + settings.timeout_idle_s)
+        if now < instance.busy_s + outputs.WAIT_S:
+            times.append(instance.busy_s + outputs.WAIT_S)
     if instance.phase in (Phase.BOOTING, Phase.UNKNOWN):
         times.append(instance.phase_since_s + settings.timeout_booting_s)
     return min(at if at > now else now + 1.0 for at in times)

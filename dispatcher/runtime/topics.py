@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatcher.core.messages import Action, Event, OutputFetched, Probed, ProbeInstance
+from dispatcher.core.messages import Action, Event, ForgetContainer, OutputFetched, Probed, ProbeInstance
 from dispatcher.core.model import Instance, State
 from dispatcher.core.transitions.room import UNANSWERED_PROBES
 
@@ -19,7 +19,7 @@ def touched(before: State, after: State, message: Event | Action) -> Iterator[st
         yield "containers"
     if before.queue is not after.queue:
         yield "queue"
-    told = isinstance(message, OutputFetched)  # a destroy may have waited for it
+    told = isinstance(message, OutputFetched | ForgetContainer)  # a destroy may have waited for it
     if told or (before.instances is not after.instances and not _says_nothing(before, after, message)):
         yield "instances"
     if before.cloud is not after.cloud and not isinstance(message, Probed):

@@ -6,11 +6,13 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core import reconcile
-from dispatcher.core.model import ContainerState, Output, Phase
+from dispatcher.core.model import ContainerState, DestroyCause, Output, Phase
 from dispatcher.core.transitions import outputs
+from dispatcher.core.transitions.legal import legal
+from dispatcher.core.values import replace
 from tests.core.build import C1, NOW, after, container, instance, names, state
 
-LOCKED, RUNNING = ContainerState.LOCKED, ContainerState.RUNNING
+LOCKED, RUNNING, COMPLETE = ContainerState.LOCKED, ContainerState.RUNNING, ContainerState.COMPLETE
 FETCH = m.FetchOutput(name="i1", uuid=C1)
 ENDED = {"exited_s": 950.0, "observed_s": 960.0, "avoid": "i1"}
 
@@ -79,3 +81,30 @@ REFUSED = [
 def test_why_an_output_cannot_be_asked_for(before, reason):
     """Once for each attempt, of a machine that has an address."""
     assert outputs.fetchable(before, FETCH, NOW) == reason
+
+
+DRAIN = m.DestroyInstance(name="i1", cause=DestroyCause.DRAINED, reason="broken")
+KEPT = "what a runner wrote there may still be asked for"
+ASKED = Output(instance="i1", asked_s=997.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "busy_s", "reason"),
+    [
+        ({}, 996.0, KEPT),
+        ({}, 995.0, None),
+        ({"output": ASKED}, 990.0, KEPT),
+        ({"output": replace(ASKED, asked_s=995.0)}, 990.0, None),
+        ({"output": replace(ASKED, asking=False)}, 999.0, None),
+        ({"avoid": "i2"}, 999.0, None),
+        ({"lost": "it went away"}, 999.0, None),
+        ({"state": COMPLETE}, 999.0, None),
+    ],
+    ids=["not yet asked", "nobody asked", "asked", "no answer", "answered", "ended elsewhere", "lost", "all is well"],
+)
+def test_an_instance_is_kept_for_the_output_of_a_runner_that_ended_there(fields, busy_s, reason):
+    """For five seconds at most, whether it waits for the question or for the answer; a kill waits for none."""
+    gone = container(**{"state": RUNNING, "output": None, **ENDED, **fields})
+    before = state(gone, instance(busy_s=busy_s, processes_listed_s=999.0))
+    assert legal(before, DRAIN, NOW) == reason
+    assert legal(before, replace(DRAIN, cause=DestroyCause.OPERATOR), NOW) is None

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.explain import statuses
-from dispatcher.core.model import ContainerState, DestroyCause
+from dispatcher.core.model import ContainerState, DestroyCause, IdleBehavior
 from dispatcher.driver import InstanceType
 from dispatcher.simulation.instances import InstanceKnobs
 from drivers.stub import StubKnobs
@@ -247,6 +247,37 @@ def test_the_output_of_what_runs_is_fetched_before_its_instance_is_destroyed():
     assert asked_s < destroyed_s < asked_s + 5.5
     assert here.journal.of(m.DestroyInstance)[0].cause is DestroyCause.OPERATOR
     assert f"crunch-run {uuid}: the container runs" in here.entry(uuid).runtime_status["errorDetail"]
+    here.until_over()
+
+
+@pytest.mark.parametrize("hung", [0.0, 1.0], ids=["it answers", "it does not answer"])
+def test_an_instance_that_only_waited_for_its_last_runner_goes_after_the_output_was_asked_for(hung):
+    """Drained, and then its runner crashes: of all instances the one whose output somebody wants to read. It is waited for as
+    long as for every output."""
+    here = town()
+    uuid = here.submit(wants(), length_s=300.0, attempts=1)
+    here.until_states([uuid], RUNNING)
+    name = here.container(uuid).instance
+    here.leader.post(m.IdleBehaviorSet(name=name, behavior=IdleBehavior.DRAIN))
+    here.instances.knobs = InstanceKnobs(hung_output_rate=hung)
+    here.machine(name).processes[uuid].crash_s = here.clock.now_s + 0.2
+    here.until_states([uuid], CANCELLED, within_s=60.0)
+    assert here.run(60.0, until=lambda: bool(here.journal.of(m.DestroyInstance)))
+    destroyed_s, (asked_s,) = here.journal.times(m.DestroyInstance)[0], here.journal.times(m.FetchOutput)
+    assert asked_s < destroyed_s < asked_s + (6.0 if hung else 1.0)
+    assert here.journal.of(m.DestroyInstance)[0].cause is DestroyCause.DRAINED
+    assert (f"crunch-run {uuid}: the container runs" in here.entry(uuid).runtime_status["errorDetail"]) is not bool(hung)
+    here.until_over()
+
+
+def test_an_instance_that_is_drained_goes_as_soon_as_its_last_container_ended_well():
+    """There is no output that anybody would ask for."""
+    here = town()
+    uuid = here.submit(wants(), length_s=30.0)
+    here.until_states([uuid], RUNNING)
+    here.leader.post(m.IdleBehaviorSet(name=here.container(uuid).instance, behavior=IdleBehavior.DRAIN))
+    here.until_states([uuid], COMPLETE)
+    assert here.run(4.0, until=lambda: bool(here.journal.of(m.DestroyInstance)))
     here.until_over()
 
 

@@ -46,7 +46,7 @@ from dispatcher.core.model import (
 from dispatcher.core.transitions import locks, polls, table
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
 from dispatcher.core.transitions.leftovers import deletable
-from dispatcher.core.transitions.outputs import fetchable
+from dispatcher.core.transitions.outputs import fetchable, keeping
 from dispatcher.core.transitions.room import Reason, accepts_work, has_room, proved_empty
 
 GUARD_LEAST, GUARD_PART = 5, 10  # so many instances, or one in so many, may be given up within the guard's window
@@ -274,8 +274,11 @@ def _destroy(state: State, action: DestroyInstance, now: float) -> Reason:
         return f"it is {instance.phase.value}"
     if action.cause is not DestroyCause.OPERATOR and instance.idle_behavior is IdleBehavior.HOLD:
         return "it is on hold"
-    if action.cause in (DestroyCause.IDLE, DestroyCause.MAKE_ROOM, DestroyCause.DRAINED) and instance.bound:
-        return "containers are bound to it"
+    if action.cause in (DestroyCause.IDLE, DestroyCause.MAKE_ROOM, DestroyCause.DRAINED):
+        if instance.bound:
+            return "containers are bound to it"
+        if (why := keeping(state, instance, now)) is not None:
+            return why
     return _evidence(state, instance, action.cause) or guard(state, action.cause, now)
 
 

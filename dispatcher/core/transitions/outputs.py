@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dispatcher.core.messages import FetchOutput, OutputFetched
-from dispatcher.core.model import Container, Output, State
+from dispatcher.core.model import NEVER, Container, Instance, Output, State
 from dispatcher.core.transitions.changes import put_container
 from dispatcher.core.transitions.room import Reason
 from dispatcher.core.values import replace
@@ -32,6 +32,31 @@ def awaited(container: Container, now: float) -> bool:
     """Whether an answer is on its way for which it is worth waiting."""
     output = container.output
     return output is not None and output.asking and now < output.asked_s + WAIT_S
+
+
+def keeping(state: State, instance: Instance, now: float) -> Reason:
+    """Why what a runner wrote that ended there could not be read any more, were the instance destroyed now."""
+    ended = state.containers.once(_ended).get(instance.name, ())
+    if any(now < _kept_until_s(container, instance) for container in ended):
+        return "what a runner wrote there may still be asked for"
+    return None
+
+
+def _ended(containers: Sequence[Container]) -> dict[str, list[Container]]:
+    """Instance → the containers whose runner ended there, and of whom it is not known yet what became of them."""
+    found: dict[str, list[Container]] = {}
+    for container in containers:
+        if container.exited_s is not None and container.avoid is not None and not container.lost and not container.state.final:
+            found.setdefault(container.avoid, []).append(container)
+    return found
+
+
+def _kept_until_s(container: Container, instance: Instance) -> float:
+    """Nobody asks before a record says how it stands; one that says that all is well ends it at once."""
+    output = container.output
+    if output is None or output.instance != instance.name:
+        return instance.busy_s + WAIT_S
+    return output.asked_s + WAIT_S if output.asking else NEVER
 
 
 def due_s(state: State, now: float) -> float:
