@@ -214,6 +214,12 @@ def test_containers_run_and_what_is_reloaded_counts(house: House, queue: LiveQue
     assert any("Containers.CloudVMs.BootProbeCommand" in record.getMessage() for record in caplog.records)
     until(lambda: not state_of(daemon).instances, "the idle instances are destroyed")
 
+    house.write(timeout_idle="soon")  # a slip of the pen: said in one sentence, and nothing changes
+    daemon.reload()
+    assert state_of(daemon).settings.timeout_idle_s == 1.0
+    refused = [record for record in caplog.records if "the settings in force stay" in record.getMessage()]
+    assert ["TimeoutIdle" in record.getMessage() and record.exc_info is None for record in refused] == [True]
+
     daemon.stop(STOP_S)
     assert house.processes() == []
     assert not daemon.perform.bugs

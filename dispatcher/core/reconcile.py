@@ -82,7 +82,7 @@ def _judge_running(state: State, container: Container, now: float) -> Action | N
         return None
     if elsewhere(state, container, now) is not None:
         return None
-    error = "the container runs on no instance: its instance was lost"
+    error = "the container runs on no instance: its runner or its instance was lost while no dispatcher looked"
     return CancelContainer(uuid=container.uuid, error=error, detail=ending.detail(container))
 
 

@@ -54,9 +54,14 @@ def closed(state: State, began_s: float) -> float:
     return state.spending.closed if began_s == state.spending.day_began_s else 0.0
 
 
-def price_of(state: State, type_name: str) -> float:
+def price_of(state: State, type_name: str, otherwise: float = 0.0) -> float:
     offer = state.instance_type(type_name)
-    return offer.price if offer is not None else 0.0
+    return offer.price if offer is not None else otherwise
+
+
+def price_of_instance(state: State, instance: Instance) -> float:
+    """By the hour. A type that is no longer configured has its last price: it goes on costing."""
+    return price_of(state, instance.type, instance.price)
 
 
 # ---------------------------------------------------------------------------------------------------------------- changes

@@ -314,7 +314,12 @@ class Daemon:
         """Take what the files say now, as far as it may change while we run; what may not is named."""
         if self._reread is None:
             return
-        self.config, waiting = reloaded(self.config, self._reread())
+        try:
+            fresh = self._reread()
+        except ValueError as wrong:  # the files are a person's: what is wrong with them is no fault of ours
+            log.error("the files cannot be used, the settings in force stay: %s", wrong)
+            return
+        self.config, waiting = reloaded(self.config, fresh)
         self.store.post(m.SettingsLoaded(settings=_with_driver(self.config.settings, self._cloud)))
         log.info("settings reloaded")
         if waiting:

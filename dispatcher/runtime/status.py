@@ -11,6 +11,7 @@ from typing import Any
 
 from dispatcher.core import window
 from dispatcher.core.model import ContainerState, Instance, Phase, State
+from dispatcher.core.spending import price_of_instance
 from dispatcher.runtime.told import Kind, Told
 
 HOLDOFFS_NAMED = 3
@@ -24,7 +25,7 @@ def status(state: State, now_s: float) -> Told:
     unread = window.beyond(state)
     more = f", {unread} more not read yet" if unread else ""
     held = sorted(f"{h.call} {h.key} ({h.kind.value})" for h in state.holdoffs.values() if h.until_s > now_s)
-    cost = sum(_price(state, instance) for instance in state.instances.all())
+    cost = sum(price_of_instance(state, instance) for instance in state.instances.all())
     fields: dict[str, Any] = {
         "Containers": dict(sorted(containers.items())),
         "Waiting": waiting,
@@ -50,11 +51,6 @@ def _standing(instance: Instance) -> str:
     if instance.idle_behavior.value != "run":
         return instance.idle_behavior.value
     return "running" if instance.processes else "idle"
-
-
-def _price(state: State, instance: Instance) -> float:
-    offer = state.instance_type(instance.type)
-    return offer.price if offer is not None else 0.0
 
 
 def _counted(found: Counter[str]) -> str:

@@ -176,7 +176,7 @@ def instance_view(state: State, instance: Instance, utc: Utc) -> dict[str, Any]:
     return {
         "instance": instance.id or "",
         "address": instance.address or "",
-        "price": kind.price if kind else 0.0,
+        "price": kind.price if kind else instance.price,  # a type that a reload removed goes on costing
         "arvados_instance_type": instance.type,
         "provider_instance_type": instance.provider_type or (kind.provider_type if kind else ""),
         "last_container_uuid": instance.last_container,

@@ -198,7 +198,8 @@ def test_12_18_an_instance_that_goes_while_nobody_looks_is_told_by_its_address()
     here.stub.lose(here.machine(here.held()[0].name).id)
     here.start_dispatcher()
     here.until_states([uuid], CANCELLED, within_s=60.0)
-    assert here.entry(uuid).runtime_status["error"] == "the container runs on no instance: its instance was lost"
+    error = here.entry(uuid).runtime_status["error"]
+    assert error == "the container runs on no instance: its runner or its instance was lost while no dispatcher looked"
     assert here.entry(uuid).runtime_status["errorDetail"] == f"instance: at {address}"
     here.until_over()
 

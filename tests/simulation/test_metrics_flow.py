@@ -11,7 +11,9 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerState, IdleBehavior, Phase
+from dispatcher.runtime.status import status
 from dispatcher.simulation.queue import EPOCH
+from dispatcher.web import upstream
 from dispatcher.web.app import make_app
 from drivers.stub import StubKnobs
 from tests.simulation.worlds import GIB, Town, idle_instance, offer, settings, wants
@@ -212,6 +214,20 @@ def test_a_new_price_counts_from_its_reload_on() -> None:
     here.run(100.0)
     cost = sum(here.scrape().of("instances_cost_total", "category", "instance_type").values()) - start
     assert cost == pytest.approx(0.36 * 100.0 / 3600.0 + 3.6 * 100.0 / 3600.0, rel=1e-3)
+
+
+def test_an_instance_of_a_type_that_a_reload_removes_keeps_its_price() -> None:
+    """It goes on costing until it is gone: gauges and API say so like the limits on spending, which count it."""
+    here = town(timeout_idle_s=9000.0)
+    name = idle_instance(here).name
+    here.leader.post(m.IdleBehaviorSet(name=name, behavior=IdleBehavior.HOLD))
+    here.reload(settings(offer("b8", 8), timeout_idle_s=9000.0))
+    here.run(5.0)
+    page = here.scrape()
+    assert here.state.instances[name].condemned == "its instance type is no longer configured"
+    assert (page.dispatch("instances_price", category="hold"), page.dispatch("instances_held_price")) == (0.36, 0.36)
+    assert upstream.instances(here.state, lambda at_s: "")[0]["price"] == 0.36
+    assert "price per hour: 0.36" in status(here.state, here.clock.now_s).text
 
 
 # ------------------------------------------------------------------------------------------------------ what goes wrong

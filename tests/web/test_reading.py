@@ -246,7 +246,7 @@ def test_every_phase_is_in_the_table() -> None:
 
 
 def test_instances_stand_by_their_ids() -> None:
-    """And an instance type that the configuration has no more is shown without a price."""
+    """And an instance whose type the configuration had no more when it was found is shown without a price."""
     shown = items("/instances", instance(3, type="gone"), instance(1), instance(2))
     assert [view["instance"] for view in shown] == ["vm1", "vm2", "vm3"]
     assert shown[2]["price"] == 0

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 
 from dispatcher.core import schedule, spending
 from dispatcher.core.model import NEVER, CallReport, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
+from dispatcher.core.spending import price_of_instance
 from dispatcher.driver import InstanceType
 from dispatcher.meters import catalogue as c
 from dispatcher.meters.series import Labels, Series
@@ -96,17 +97,23 @@ def _instances(state: State) -> Iterator[Metric]:
     counts: Counter[Labels] = Counter({(each, name): 0 for each in c.CATEGORIES for name in state.settings.instance_types})
     counts.update((category(instance), instance.type) for instance in instances)
     yield c.INSTANCES.family((labels, float(count)) for labels, count in counts.items())
+    yield _prices(state)
     for series, measure in _MEASURES:
         yield _summed(series, state, counts, measure)
     yield c.PHASES.family(((each,), float(count)) for each, count in _by_phase(instances).items())
     held = [instance for instance in instances if instance.idle_behavior is IdleBehavior.HOLD]
     yield _one(c.HELD, len(held))
-    offers = (state.settings.instance_types.get(instance.type) for instance in held)
-    yield _one(c.HELD_PRICE, sum(offer.price for offer in offers if offer is not None))
+    yield _one(c.HELD_PRICE, sum(price_of_instance(state, instance) for instance in held))
+
+
+def _prices(state: State) -> Metric:
+    sums = dict.fromkeys(c.CATEGORIES, 0.0)
+    for instance in state.instances.all():
+        sums[category(instance)] += price_of_instance(state, instance)
+    return c.PRICE.family(((each,), total) for each, total in sums.items())
 
 
 _MEASURES: tuple[tuple[Series, Callable[[InstanceType], float]], ...] = (
-    (c.PRICE, lambda offer: offer.price),
     (c.VCPUS, lambda offer: offer.vcpus),
     (c.MEMORY, lambda offer: offer.ram_bytes),
 )
