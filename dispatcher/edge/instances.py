@@ -52,6 +52,16 @@ class InstanceAccess:
     timeout_deploy_s: float = 300.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReport:
+    """A command that ran to its end, or why nobody knows (``status`` is None)."""
+
+    status: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    error: str = ""
+
+
 class SSHInstances:
     """The instance port, over SSH."""
 
@@ -76,15 +86,28 @@ class SSHInstances:
         if not boot:
             self._slow_dials.pop(target.name, None)
             return self._list(target, booted=False, failure=None)
-        self._slow_dials.setdefault(target.name, 0)
-        warnings: list[str] = []
-        unbooted = self._attempt(lambda target: warnings.extend(self._check_boot(target)), target)
-        self._note_dial(target.name, unbooted)
+        unbooted, warning = self._probe_boot(target)
         if unbooted is not None and not unbooted.reached:
             return _failed(unbooted)  # nobody answers there: the list would only wait as long again
         failure = unbooted or self._attempt(self._put_runner, target)
         report = self._list(target, booted=failure is None, failure=failure, runner_unchecked=unbooted is not None)
-        return replace(report, warning="; ".join(warnings))
+        return replace(report, warning=warning)
+
+    def boots(self, target: Target) -> ProbeReport:
+        """The boot probe alone: nothing is put there and no process is listed."""
+        unbooted, warning = self._probe_boot(target)
+        if unbooted is not None:
+            return _failed(unbooted)
+        return ProbeReport(reached=True, booted=True, warning=warning)
+
+    def command(self, target: Target, command: str, *, timeout_s: float) -> CommandReport:
+        """Any other command, for somebody who tries an instance out."""
+        try:
+            answer = self._send(target, command, timeout_s=timeout_s)
+        except RemoteError as error:
+            return CommandReport(error=error.text)
+        stdout, stderr = (part.decode("utf-8", "replace") for part in (answer.stdout, answer.stderr))
+        return CommandReport(status=answer.status, stdout=stdout, stderr=stderr)
 
     def start(self, target: Target, uuid: str, instance_type: InstanceType, *, vcpus: int | None = None) -> StartReport:
         try:
@@ -158,6 +181,14 @@ class SSHInstances:
             self._put_runner(target)  # the boot probe failed before the runner was put there
             answer = self._run(target, command)
         return _succeeded("list", command, answer)
+
+    def _probe_boot(self, target: Target) -> tuple[RemoteError | None, str]:
+        """What failed, and what it complains about though it has booted."""
+        self._slow_dials.setdefault(target.name, 0)
+        warnings: list[str] = []
+        failure = self._attempt(lambda target: warnings.extend(self._check_boot(target)), target)
+        self._note_dial(target.name, failure)
+        return failure, "; ".join(warnings)
 
     def _check_boot(self, target: Target) -> list[str]:
         """What it complains about. ``degraded`` says that everything was started and some unit failed, which need not be one

@@ -90,7 +90,8 @@ def _with_driver(settings: Settings, cloud: Cloud) -> Settings:
     )
 
 
-def _cloud(config: Config, clock: Clock) -> Cloud:
+def open_cloud(config: Config, clock: Clock) -> Cloud:
+    """The configured driver behind its adapter. Raises UnusableDriver."""
     settings = DriverSettings(
         parameters=config.driver.parameters,
         instance_set_id=config.settings.instance_set_id,
@@ -111,7 +112,8 @@ def _queue(config: Config) -> ArvadosQueue:
     return ArvadosQueue(endpoint)
 
 
-def _access(config: Config) -> InstanceAccess:
+def access_of(config: Config) -> InstanceAccess:
+    """How this configuration's instances are reached, and what runs there."""
     settings, runner = config.settings, config.runner
     buffers = settings.local_keep_blob_buffers_per_vcpu
     return InstanceAccess(
@@ -149,7 +151,7 @@ def build(config: Config, *, reread: Callable[[], Config] | None = None) -> Daem
     Raises ``UnusableDriver`` (a driver's parameter), ``ValueError`` (a key, a port, the runner's file) or ``ClaimError``.
     """
     clock = SystemClock()
-    cloud = _cloud(config, clock)
+    cloud = open_cloud(config, clock)
     return Daemon(config, clock, cloud, _queue(config), reread)
 
 
@@ -178,7 +180,7 @@ class Daemon:
         self.store = Store(
             State(settings=_with_driver(config.settings, cloud)), clock.monotonic, listener=self._hear
         )
-        access = replace(_access(config), notices=cloud.notices())
+        access = replace(access_of(config), notices=cloud.notices())
         self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
         self.perform = Perform(self._ports(), self.store.snapshot, self.metrics.acts)
         self._overruns = Overruns(clock.monotonic, self._limit_of)
