@@ -93,8 +93,7 @@ def instance_limit(state: State) -> tuple[float, str]:
 
 
 def _waiting(state: State) -> tuple[list[Container], list[Container], list[Container]]:
-    """Containers that may need something from this pass: those that have a place, those Locked without one, and the Queued.
-    They are served in this order."""
+    """Containers that may need something from this pass: those that have a place, those Locked without one, and the Queued."""
     queued, locked = ContainerState.QUEUED, ContainerState.LOCKED
     found = [
         c
@@ -370,14 +369,25 @@ def _supervises(container: Container) -> bool:
 def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool = False) -> Decision:
     """One pass. Without ``draw`` nothing is asked for, as for an explanation; ``everyone``: a reason for each that waits."""
     turn = _Pass(state, now, draw)
-    placed, *unplaced = _waiting(state)
-    for container in sorted(_in_turn(placed), key=lambda c: c.state is ContainerState.QUEUED):
+    placed, locked, queued = _waiting(state)
+    seated = sorted(_in_turn(placed), key=lambda c: c.state is ContainerState.QUEUED)
+    for container in (c for c in seated if not _awaits_boot(state, c)):
         turn.serve(container)
-    for group in unplaced:
-        if everyone or not turn.hopeless():  # asked before anybody is sorted, which is most of the work
-            turn.serve_all(group, everyone=everyone)
+    _serve_unplaced(turn, locked, everyone)
+    for container in (c for c in seated if _awaits_boot(state, c)):  # after those who gave up a place like theirs to move
+        turn.serve(container)
+    _serve_unplaced(turn, queued, everyone)
     turn.make_room()
     return turn.decision
+
+
+def _awaits_boot(state: State, container: Container) -> bool:
+    return container.instance is not None and state.instances[container.instance].phase is not Phase.READY
+
+
+def _serve_unplaced(turn: _Pass, group: list[Container], everyone: bool) -> None:
+    if everyone or not turn.hopeless():  # asked before anybody is sorted, which is most of the work
+        turn.serve_all(group, everyone=everyone)
 
 
 def plan(state: State, now: float, draw: Draw) -> list[Action]:

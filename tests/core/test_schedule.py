@@ -198,6 +198,20 @@ def test_a_ready_instance_beats_one_that_boots_and_holds_more():
     assert plan(before) == [m.ReleaseContainer(uuid=C2), lock(C1, "i2")]  # who waits for the boot moves as well
 
 
+def test_who_gave_up_a_place_to_move_is_served_before_others_who_could_move_as_well():
+    """Room on a ready instance for two of four who wait for a boot: two move, and the others stay where they are.
+
+    Regression: the others saw the same room in the next pass and gave up their places too, over and over, and nobody moved."""
+    before = state(
+        *many(4, state=LOCKED, instance="i1", requirements=wants(2)),
+        instance("i1", Phase.BOOTING, type="t8"), instance("i2", type="t4"),
+        settings=SIZES,
+    )  # fmt: skip
+    gone = plan(before)
+    assert [type(action) for action in gone] == [m.ReleaseContainer] * 2
+    assert plan(after(before, *gone)) == [start(action.uuid, "i2") for action in gone]
+
+
 RESOURCES = [
     # (what it asks for, does it fit beside a container of 2 VCPUs, 8 GiB and 50 GiB on an instance of 4, 16 GiB, 100 GiB)
     (wants(2), True),
