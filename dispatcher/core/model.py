@@ -136,6 +136,7 @@ class Kill:
     signal: int = 15
     kill_since_s: float | None = None  # since when KILL is sent
     unkillable: bool = False
+    error: str = ""  # of the last kill command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,8 @@ LAST_LINES, LAST_CHARACTERS = 3, 600
 def narrate(before: State, after: State, message: Message, now_s: float) -> list[Told]:
     """The sentences for this change, in the order in which they should be read."""
     told = list(SPECIAL[type(message)](message)) if type(message) in SPECIAL else []
+    if isinstance(message, m.KillEnded) and message.error == _last_error(before, message):
+        told = [replace(one, level=DEBUG) for one in told]  # it is repeated for days on a held instance
     names = list(instances_of(message))
     if before.containers is not after.containers:
         for uuid in containers_of(before, message, names):
@@ -39,6 +41,13 @@ def narrate(before: State, after: State, message: Message, now_s: float) -> list
                 told.extend(_with_command(one, message) for one in news)
     told.extend(_surroundings(before, after, now_s))
     return told
+
+
+def _last_error(state: State, event: m.KillEnded) -> str:
+    """What the kill command before this one said about the same process."""
+    instance = state.instances.get(event.name)
+    process = instance.processes.get(event.uuid) if instance is not None else None
+    return process.kill.error if process is not None and process.kill is not None else ""
 
 
 def _with_command(told: Told, message: Message) -> Told:

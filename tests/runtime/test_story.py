@@ -448,6 +448,14 @@ def test_what_only_the_message_knows(message: Message, expected: tuple[int, str]
     assert texts(BASE, BASE, message) == [expected]
 
 
+def test_a_kill_that_fails_as_before_is_whispered() -> None:
+    """A signal is repeated each TimeoutSignal, for days when a hold keeps the instance. Another error is told aloud again."""
+    failing = replace(RUNS, kill=Kill(reason="enough", since_s=1.0, error="timeout"))
+    before = holding(replace(VM, processes={U: failing}))
+    told = [texts(before, before, m.KillEnded(name=I, uuid=U, gone=False, error=error)) for error in ("timeout", "refused")]
+    assert [level for ((level, _),) in told] == [DEBUG, WARNING]
+
+
 def test_a_poll_tells_of_the_containers_that_it_changed() -> None:
     """And of no other, however many it names."""
     records = tuple(ContainerRecord(uuid=f"{U}{n}", state=ContainerState.QUEUED, priority=1) for n in range(200))

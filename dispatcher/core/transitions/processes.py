@@ -296,7 +296,7 @@ def _kill_heard(state: State, instance: Instance, kill: Kill, event: KillEnded, 
     late = kill.kill_since_s is not None and now >= kill.kill_since_s + state.settings.timeout_kill_s
     return replace(
         kill, sending=False, sent_s=now, since_s=kill.since_s if heard else now, heard=heard,
-        unkillable=kill.unkillable or (late and not event.gone),
+        unkillable=kill.unkillable or (late and not event.gone), error=event.error,
     )  # fmt: skip
 
 
