@@ -31,8 +31,8 @@ RAN = m.CancelContainer(uuid=C1, error="the container's runner ended on i1 witho
 WAS_LOST = m.CancelContainer(
     uuid=C1, error="the instance on which the container ran was lost: it disappeared from the cloud", detail=KNOWN
 )
-LOST = "the container runs on no instance: its runner or its instance was lost while no dispatcher looked"
-NOWHERE = m.CancelContainer(uuid=C1, error=LOST)
+NOBODY_LOOKED = "the container runs on no instance: its runner or its instance was lost while no dispatcher looked"
+NOWHERE = m.CancelContainer(uuid=C1, error=NOBODY_LOOKED)
 
 NO_PROCESS = [
     # (state in the queue, its fields, what is done)
