@@ -55,11 +55,11 @@ LAWS = (
     ),
     Row(law="the driver contract stands alone on the standard library", room=CONTRACT, never=(CORE, EDGE, RUNTIME, WEB)),
     Row(
-        law="the contract tests need the contract and pytest, so that any driver author can run them",
+        law="the contract tests need the contract, pytest, and the way in which a driver is found and configured",
         room="dispatcher.contract",
-        may=("dispatcher.contract", CONTRACT),
+        may=("dispatcher.contract", CONTRACT, "dispatcher.edge.cloud_discovery", CONFIG),
         libraries=("pytest",),
-        never=(CORE, EDGE, RUNTIME, WEB, "drivers"),
+        never=(RUNTIME, WEB, CLI, SIMULATION, "drivers"),
     ),
     Row(
         law="config turns YAML into settings and touches nothing else",
@@ -207,7 +207,7 @@ def test_a_driver_imports_no_other_driver() -> None:
 @pytest.mark.parametrize("closed", [EDGE, RUNTIME, WEB, EMBEDDED, SIMULATION, CLI])
 def test_nothing_but_cli_imports_what_is_above_it(closed: str) -> None:
     """Only cli and the daemon's wiring look into these rooms from outside."""
-    openers = {EDGE: (DAEMON, CLI), RUNTIME: (SIMULATION, CLI)}.get(closed, (CLI,))
+    openers = {EDGE: (DAEMON, CLI, "dispatcher.contract.chosen"), RUNTIME: (SIMULATION, CLI)}.get(closed, (CLI,))
     broken = [
         f"{name} imports {used}"
         for name in KNOWN

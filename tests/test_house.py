@@ -27,6 +27,7 @@ TESTS = sources("tests")
 # Real processes and sockets have to be waited for; everything else runs in virtual time.
 MAY_SLEEP = (
     *("tests/edge/", "tests/drivers/", "tests/embedded/", "tests/cli/demo_world.py"),
+    "tests/contract/faulty_drivers.py",  # a driver that sleeps is one of the mistakes
     *("tests/web/test_serve.py", "tests/web/toy.py", "tests/test_real_threads.py"),
 )
 

@@ -3,11 +3,12 @@
 ``load`` is the entrance; ``keys.py`` holds the one table from which reading, checking, showing and the documentation follow.
 """
 
-from dispatcher.config.load import DEFAULT_CONFIG, DEFAULT_SETTINGS, load
+from dispatcher.config.load import DEFAULT_CONFIG, DEFAULT_SETTINGS, load, load_cloud_part
 from dispatcher.config.machine import Machine
 from dispatcher.config.model import (
     API,
     Access,
+    CloudPart,
     Config,
     DriverChoice,
     Listen,
@@ -27,6 +28,7 @@ __all__ = [
     "DEFAULT_CONFIG",
     "DEFAULT_SETTINGS",
     "Access",
+    "CloudPart",
     "Config",
     "DriverChoice",
     "InForce",
@@ -44,5 +46,6 @@ __all__ = [
     "configuration_page",
     "known_secrets",
     "load",
+    "load_cloud_part",
     "reloaded",
 ]

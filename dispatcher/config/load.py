@@ -14,7 +14,7 @@ from dispatcher.config.files import Unreadable, read_text, source_of
 from dispatcher.config.instance_types import read_instance_types
 from dispatcher.config.keys import CLUSTER_KEYS, KEYS, OWN_KEYS, Key
 from dispatcher.config.machine import Machine, this_machine
-from dispatcher.config.model import API, Access, Config, DriverChoice, Loaded, Logs, Runner, StatePlaces
+from dispatcher.config.model import API, Access, CloudPart, Config, DriverChoice, Loaded, Logs, Runner, StatePlaces
 from dispatcher.config.places import (
     check_token,
     instance_set_id,
@@ -130,6 +130,22 @@ def _cluster_reader(top: Reader, wanted: str | None) -> Reader | None:
     else:
         return top.below("Clusters").below(name, clusters[name])
     return None
+
+
+def load_cloud_part(path: str, cluster_id: str | None = None) -> CloudPart:
+    """Only what concerns the cloud. Never raises for what the file holds."""
+    notes: list[Problem] = []
+    top = _mapping_of(path, notes)
+    cluster = None if top is None else _cluster_reader(top, cluster_id)
+    if top is None or cluster is None:
+        return CloudPart(problems=_of(Severity.ERROR, [*notes, *_problems(top)]))
+    image = next(key for key in CLUSTER_KEYS if key.path == f"{VMS}.ImageID")
+    part = CloudPart(
+        parameters=_driver_parameters(cluster),
+        image_id=cluster.read(image),
+        instance_types=read_instance_types(cluster, 0.0),
+    )
+    return replace(part, problems=_of(Severity.ERROR, [*notes, *_problems(top)]))
 
 
 # --------------------------------------------------------------------------------------------------------------- assembly

@@ -11,6 +11,7 @@ from typing import Any
 
 from dispatcher.config.problems import InForce, Problem, Severity
 from dispatcher.core.settings import Settings
+from dispatcher.driver import InstanceType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,17 @@ class Config:
     cluster: Mapping[str, Any] = field(repr=False)
     in_force: tuple[InForce, ...] = field(repr=False)
     source: Source = field(default_factory=Source, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudPart:
+    """What a driver needs of the cluster's file, and nothing else: a file that holds no more than this is enough for its tests.
+    ``problems`` are those that were found in it."""
+
+    parameters: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    image_id: str = ""
+    instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

