@@ -364,8 +364,8 @@ def test_at_the_clouds_quota_idle_instances_give_way_and_nothing_is_unlocked(quo
 def test_a_pace_is_no_reason_to_make_room():
     """Waiting for the rate of creates or a 503 costs nobody an instance."""
     chosen = settings(offer("t1", 1), offer("t4"), max_cloud_ops_per_second=0.001)
-    before = state(*many(2, requirements=wants(4)), instance(type="t1"), settings=chosen)
-    assert [type(action) for action in plan(before)] == [m.CreateInstance]
+    before = state(*many(3, requirements=wants(4)), instance(type="t1"), settings=chosen)
+    assert [type(action) for action in plan(before)] == [m.CreateInstance, m.CreateInstance]
 
 
 # ---------------------------------------------------------------------------------------------------------- who must wait
