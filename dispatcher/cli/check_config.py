@@ -8,13 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dispatcher.cli.drivers import driver_problem
-from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, InForce, Loaded, Problem, load
+from dispatcher.config import (
+    DEFAULT_CONFIG,
+    DEFAULT_SETTINGS,
+    Config,
+    InForce,
+    Loaded,
+    Origin,
+    Problem,
+    Severity,
+    Source,
+    load,
+)
 from dispatcher.edge.ssh.keys import load_private_key
+from dispatcher.edge.transport import tls_context
 
 GOOD, WRONG, UNREADABLE = 0, 1, 2
 WIDEST_VALUE = 60
@@ -65,9 +78,11 @@ def check_config(
 
 
 def judge(loaded: Loaded) -> Verdict:
-    """What other rooms judge, the key and the driver's parameters, is looked at only when everything else is right."""
+    """What other rooms judge, the files that are named and the driver's parameters, is looked at only when everything else is
+    right."""
     config = loaded.config
-    found = () if config is None else (key_problem(loaded, config), driver_problem(loaded, config))
+    judges = (key_problem, certificate_problem, audit_problem, driver_problem)
+    found = () if config is None else tuple(each(loaded, config) for each in judges)
     problems = (*loaded.problems, *(each for each in found if each is not None))
     code = UNREADABLE if loaded.unreadable else WRONG if problems else GOOD
     return Verdict(problems=problems, warnings=loaded.warnings, in_force=loaded.in_force, exit_code=code)
@@ -80,6 +95,35 @@ def key_problem(loaded: Loaded, config: Config) -> Problem | None:
     except ValueError as wrong:
         return loaded.problem_at("Containers.DispatchPrivateKey", str(wrong))
     return None
+
+
+def certificate_problem(loaded: Loaded, config: Config) -> Problem | None:
+    """Whether the authorities that the API's certificate is verified by can be read: without them nothing starts."""
+    file = config.api.certificate_file
+    if not file or config.api.insecure:
+        return None
+    try:
+        tls_context(file, insecure=False)
+    except OSError as wrong:
+        reason = wrong.strerror or str(wrong)
+        return _own_problem(loaded, "APICertificateFile", f"cannot be read as certificates in PEM form: {reason}")
+    return None
+
+
+def audit_problem(loaded: Loaded, config: Config) -> Problem | None:
+    """Whether the file could stand there at all: who may write it is another user's business than the caller's."""
+    file = config.logs.audit_file
+    if not file:
+        return None
+    if Path(file).is_dir():
+        return _own_problem(loaded, "AuditLog", "is a folder")
+    return None if Path(file).parent.is_dir() else _own_problem(loaded, "AuditLog", "its folder does not exist")
+
+
+def _own_problem(loaded: Loaded, path: str, text: str) -> Problem:
+    """With a key of our own file."""
+    origin = next((each.origin for each in loaded.in_force if each.path == path), Origin(source=Source.DEFAULT))
+    return Problem(severity=Severity.ERROR, file=origin.file, line=origin.line, path=path, text=text)
 
 
 def show(verdict: Verdict) -> None:

@@ -123,10 +123,23 @@ def _bounded(value: Any) -> Any:
     return value
 
 
+class AuditFile(WatchedFileHandler):
+    """What cannot be written is told in one line of the ordinary log, where the act stands as well, and fails no act."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # it was rotated away, and cannot be opened anew
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        logging.getLogger(__name__).error("AuditLog: %s cannot be written: %s", self.baseFilename, sys.exc_info()[1])
+
+
 def _audit_handler(path: str, blank: Secrets, cluster_id: str) -> logging.Handler:
     """JSON lines, whatever the form of the ordinary log; a file that was rotated away is opened anew."""
     os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
-    handler = WatchedFileHandler(path, encoding="utf-8")
+    handler = AuditFile(path, encoding="utf-8")
     handler.addFilter(blank)
     handler.setFormatter(JsonLines(cluster_id))
     return handler

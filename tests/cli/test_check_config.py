@@ -163,6 +163,22 @@ def test_a_key_that_cannot_be_used(tmp_path):
     assert "config.yml:14: Clusters.zzzzz.Containers.DispatchPrivateKey: not a private key" in result.output
 
 
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("APICertificateFile: {folder}/none.pem", "APICertificateFile: cannot be read as certificates in PEM form: No such file"),
+        ("APICertificateFile: {folder}/config.yml", "APICertificateFile: cannot be read as certificates in PEM form: "),
+        ("AuditLog: {folder}", "AuditLog: is a folder"),
+        ("AuditLog: {folder}/none/audit.log", "AuditLog: its folder does not exist"),
+    ],
+)
+def test_a_file_without_which_the_dispatcher_would_not_start_is_wrong(tmp_path, line, text):
+    """Regression: the configuration could be used, and then the start failed."""
+    result = check(tmp_path, CLUSTER, own=line.format(folder=tmp_path) + "\n")
+    assert result.exit_code == 1
+    assert f"settings.yml:1: {text}" in result.output
+
+
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 @pytest.mark.parametrize(
     "text",

@@ -77,6 +77,17 @@ def test_a_file_that_was_rotated_away_is_opened_anew(tmp_path: Path) -> None:
     assert [line["Act"] for line in lines(path.read_text(encoding="utf-8"))] == ["run"]
 
 
+def test_an_audit_log_that_cannot_be_written_any_more_is_told_in_one_line_and_fails_no_act(tmp_path: Path) -> None:
+    """Regression: a traceback stood between the lines of the log; a folder that was rotated away failed the request."""
+    folder, shown = tmp_path / "audit", io.StringIO()
+    folder.mkdir()
+    set_up(stream=shown, audit_file=str(folder / "audit.jsonl"))
+    folder.rename(tmp_path / "away")
+    audit.record({"Act": "hold"})
+    lines = [json.loads(line) for line in shown.getvalue().splitlines()]
+    assert [line["msg"].split(":")[0] for line in lines] == ["AuditLog", "operator act"]
+
+
 def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     """A site that asks for an audit log must not run without one unknowingly."""
     with pytest.raises(FileNotFoundError):
