@@ -29,6 +29,7 @@ from dispatcher.runtime.logs import Secrets, set_up
 from dispatcher.runtime.scrub import Scrub
 
 FAILED = 1
+SECOND_AFTER_S = 1.0
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -60,19 +61,30 @@ def cloudtest(
     config, asked = usable(load(config_path, settings_path, cluster_id)), Options(**options)
     logged = set_up(form="text", level="warning", secrets=known_secrets(config))
     with signals_end_the_test():
-        good = [try_out(label, each, asked, logged) for label, each in variants(config)]
-    context.exit(0 if all(good) else FAILED)
+        good = try_all(config, asked, logged)
+    context.exit(0 if good else FAILED)
 
 
-def try_out(label: str, config: Config, options: Options, logged: Secrets) -> bool:
-    """One test; whether it went well."""
+def try_all(config: Config, options: Options, logged: Secrets) -> bool:
+    """Whether all went well. After an interrupt there is no further test."""
+    good = True
+    for label, each in variants(config):
+        notes = try_out(label, each, options, logged)
+        good = good and not notes.problems
+        if notes.interrupted:
+            break
+    return good
+
+
+def try_out(label: str, config: Config, options: Options, logged: Secrets) -> Notes:
+    """One test, and what it noted."""
     notes = Notes(tell=teller(config))
     try:
         config = prepared(config, options)
         test, machine = wired(config, options, notes, logged)
     except (UnusableDriver, ValueError) as wrong:
         notes.problem(str(wrong))
-        return False
+        return notes
     settings = config.settings
     (chosen,) = settings.instance_types
     notes.tell(f"{label}driver {config.driver.name}, set {settings.instance_set_id}, image {settings.image_id!r}, type {chosen}")
@@ -81,7 +93,7 @@ def try_out(label: str, config: Config, options: Options, logged: Secrets) -> bo
     finally:
         machine.stop()
     notes.tell("all went well" if good else f"not well: {'; '.join(notes.problems)}")
-    return good
+    return notes
 
 
 def wired(config: Config, options: Options, notes: Notes, logged: Secrets) -> tuple[CloudTest, SSHInstances]:
@@ -118,12 +130,14 @@ class SystemTime:
 
 
 def teller(config: Config) -> Callable[[str], None]:
-    """Prints lines with the seconds since the start; what clouds and machines say cannot play with the terminal."""
+    """Prints lines with the seconds since the start; what clouds and machines say cannot play with the terminal. That nobody
+    listens any more keeps no instance from being destroyed."""
     scrub, began_s = Scrub(known_secrets(config)), time.monotonic()
 
     def tell(text: str) -> None:
         for line in scrub(text).splitlines():
-            click.echo(f"{time.monotonic() - began_s:8.1f} s  {line}")
+            with contextlib.suppress(OSError):
+                click.echo(f"{time.monotonic() - began_s:8.1f} s  {line}")
 
     return tell
 
@@ -136,10 +150,15 @@ def wait_for_enter() -> None:
 
 @contextlib.contextmanager
 def signals_end_the_test() -> Iterator[None]:
-    """What a terminal or a service manager sends to end it is as good as Ctrl-C: the instance is destroyed first."""
+    """What a terminal or a service manager sends to end it is as good as Ctrl-C: the instance is destroyed first. Some send it
+    twice at once: only a later Ctrl-C is a second one."""
+    first_s: list[float] = []
 
     def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        first_s.append(time.monotonic())
+        again = number == signal.SIGINT and first_s[-1] - first_s[0] >= SECOND_AFTER_S
+        if len(first_s) == 1 or again:
+            raise KeyboardInterrupt
 
     heard = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
     before = {number: signal.signal(number, end) for number in heard}

@@ -51,10 +51,16 @@ class Pace:
 
 @dataclass(slots=True, kw_only=True)
 class Notes:
-    """What is told as it happens, and the problems that make the test fail, each once."""
+    """What is told as it happens, and the problems that make the test fail, each once. ``interrupted``: somebody wants it to
+    end."""
 
     tell: Callable[[str], None]
     problems: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+        self.problem("interrupted")
 
     def problem(self, text: str) -> None:
         if text not in self.problems:

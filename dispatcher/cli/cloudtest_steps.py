@@ -58,21 +58,16 @@ class CloudTest:
         self._refused: CloudFailure | None = None
         self._found: Instance | None = None
         self._shown: tuple[str, tuple[HostKey, ...]] = ("", ())
-        self._interrupted = False
 
     def run(self) -> bool:
         """Whether all went well; ``notes`` has the problems."""
         try:
             self._try_out()
         except KeyboardInterrupt:
-            self._interrupt()
+            self._notes.interrupt()
         finally:
             self._destroy()
         return not self._notes.problems
-
-    def _interrupt(self) -> None:
-        self._interrupted = True
-        self._notes.problem("interrupted")
 
     def _try_out(self) -> None:
         try:
@@ -253,11 +248,11 @@ class CloudTest:
                 self._remove(self._asked_s)
                 return
             except KeyboardInterrupt:
-                if self._interrupted:
+                if self._notes.interrupted:
                     where = f"{self._wish.request.name} ({self._known() or 'its id is not known'})"
                     self._notes.problem(f"given up: {where} may still be there and cost money: find it and destroy it")
                     return
-                self._interrupt()
+                self._notes.interrupt()
                 self._notes.tell("it is destroyed all the same; a second Ctrl-C gives that up")
 
     def _remove(self, asked_s: float) -> None:

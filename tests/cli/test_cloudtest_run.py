@@ -163,6 +163,43 @@ def test_an_interrupted_test_destroys_its_instance(tmp_path: Path, number: int) 
     assert site.machines() == []
 
 
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path: Path) -> None:
+    """As some send it: the instance is destroyed all the same."""
+    site = Site(tmp_path, "local", {"Folder": f"{tmp_path}/data", "BootTime": "1h"})
+    run = Started(site)
+    run.wait_for("boot probe: not yet")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        run.send(number)
+    assert run.end() == 1
+    assert "given up" not in "".join(run.lines)
+    assert site.machines() == []
+
+
+def test_it_destroys_also_when_nobody_reads_what_it_tells(tmp_path: Path) -> None:
+    """The terminal was closed, or ``head`` had read enough."""
+    site = Site(tmp_path, "local", {"Folder": f"{tmp_path}/data", "BootTime": "1h"})
+    with subprocess.Popen(
+        site.command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
+    ) as run:
+        assert run.stdout is not None
+        while "create: accepted" not in run.stdout.readline():
+            assert run.poll() is None
+        run.stdout.close()
+        run.send_signal(signal.SIGHUP)
+        run.wait(PATIENCE_S)
+    assert site.machines() == []
+
+
+def test_an_interrupt_ends_a_command_that_runs_there(local: Site) -> None:
+    """Nobody waits for it."""
+    run = Started(local, "--command", "touch begun; sleep 3600")
+    run.wait_for("boot probe: ok")
+    until(lambda: any((local.folder / "data").rglob("begun")), "the command runs", PATIENCE_S)
+    run.send(signal.SIGINT)
+    assert run.end() == 1
+    assert local.machines() == []
+
+
 def test_it_waits_for_enter_and_nobody_else_may_use_the_set(local: Site) -> None:
     """A second test of the same set is refused, unless it is told to take over."""
     first = Started(local, "--pause-before-destroy")
