@@ -143,7 +143,7 @@ class CloudSide:
         """To be asked to slow down is no problem; it is obeyed."""
         unknown = " (it may have taken effect)" if failure.outcome_unknown else ""
         text = f"{name} failed after {self._since(began_s)}: {failure.text}{unknown}"
-        self._not_before_s = self.now_s + (failure.retry_after_s or 0.0)
+        self._not_before_s = max(self._not_before_s, self.now_s + (failure.retry_after_s or 0.0))
         if failure.kind is HoldoffKind.RATE and name != "create":
             self._notes.tell(text)
         else:

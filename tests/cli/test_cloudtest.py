@@ -91,6 +91,7 @@ class House:
         self.side = CloudSide(self.adapter, self.time, PACE, self.notes)
         self.machines = Machines(self.stub, failing)
         self.paused = 0
+        self.tags: dict[str, str] = {}
         made = Wish(request=asked("mine"), secret=SECRET, retag={"ArvadosCloudTestTagged": "yes"}, **wish)
         self.test = CloudTest(made, self.side, self.machines, self.notes, self.pause)
 
@@ -101,6 +102,7 @@ class House:
 
     def pause(self) -> None:
         self.paused += 1
+        self.tags = {name: value for one in self.stub.existing() for name, value in one.tags_at(self.time.now_s).items()}
 
     def left(self) -> list[str]:
         return [instance.name for instance in self.stub.existing()]
@@ -131,13 +133,13 @@ class LosesTheAnswer(Cloud):
 
 
 class Late(Cloud):
-    """The create fails without an answer, and takes effect a minute later."""
+    """The create fails without an answer, and takes effect minutes later."""
 
     made_s = 0.0
     request: CreateRequest | None = None
 
     def create(self, request: CreateRequest, call: Call) -> Created:
-        self.request, self.made_s = request, self._wall() + 60
+        self.request, self.made_s = request, self._wall() + 200
         raise CloudCallFailed(CloudFailure(text="time-out", outcome_unknown=True))
 
     def list(self, call: Call) -> Any:
@@ -191,12 +193,47 @@ def test_a_create_that_is_refused_is_looked_for_a_while_and_no_longer() -> None:
     assert (house.left(), house.paused) == ([], 0)
 
 
-def test_a_create_that_fails_after_it_was_accepted_ends_the_test() -> None:
-    """Its remains are destroyed."""
-    house = House(StubKnobs.kind(late_failure_rate=1.0, max_late_failure_s=5.0, address_s=60.0))
+@pytest.mark.parametrize(("polls", "told"), [(True, "accepted the create and failed later"), (False, "lists it as failed")])
+def test_a_create_that_fails_after_it_was_accepted_ends_the_test(polls: bool, told: str) -> None:
+    """Whether the driver can be asked how it stands, or the list alone tells; its remains are destroyed."""
+    knobs = StubKnobs.kind(late_failure_rate=1.0, max_late_failure_s=5.0, address_s=60.0, polls_creates=polls)
+    house = House(knobs, command="true")
     assert not house.test.run()
-    assert house.problem("failed")
+    assert house.problem(told)
     assert house.left() == []
+
+
+def test_what_was_accepted_is_destroyed_also_when_no_list_shows_it() -> None:
+    """And a destroy that fails is sent again."""
+
+    class Hides(Cloud):
+        refusals = 3
+
+        def list(self, call: Call) -> Any:
+            return replace(super().list(call), instances=())
+
+        def destroy(self, instance_id: str, call: Call) -> None:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise CloudCallFailed(CloudFailure(text="not now"))
+            super().destroy(instance_id, call)
+
+    house = House(StubKnobs.kind(), cloud=Hides)
+    assert not house.test.run()
+    assert house.problem("listed: not within 600 s: no list shows it")
+    assert house.left() == []
+
+
+def test_tags_of_others_stay() -> None:
+    """A driver keeps the login user or a fingerprint in one of its own."""
+
+    class Marks(Cloud):
+        def create(self, request: CreateRequest, call: Call) -> Created:
+            return super().create(replace(request, tags={**request.tags, "LoginUser": "root"}), call)
+
+    house = House(StubKnobs.kind(), cloud=Marks)
+    assert house.test.run()
+    assert house.tags == {**asked("mine").tags, "LoginUser": "root", "ArvadosCloudTestTagged": "yes"}
 
 
 def test_tags_that_stay_old_are_a_problem_and_no_end() -> None:
@@ -238,9 +275,10 @@ def test_a_destroy_that_is_ignored_is_sent_again() -> None:
 
 def test_to_be_asked_to_slow_down_is_no_problem() -> None:
     """It is obeyed."""
-    house = House(StubKnobs.kind(min_list_interval_s=7.0))
+    house = House(StubKnobs.kind(min_list_interval_s=30.0))
     assert house.test.run()
-    assert house.told("list failed")
+    refused = [line for line in house.lines if line.startswith("list failed after")]
+    assert 0 < len(refused) <= house.stub.calls["list"] / 2
 
 
 # -------------------------------------------------------------------------------------------------------------- interrupts
