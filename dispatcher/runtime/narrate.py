@@ -190,7 +190,7 @@ def _worth_telling(before: str, after: str, failures: int) -> bool:
 
 def _trouble(what: str, error: str, failures: int, failed_before: int, kind: Kind) -> Told:
     if error:
-        text = f"{what} cannot be read ({failures} in a row): {error}"
+        text = f"{what} cannot be read{f' ({failures} in a row)' if failures else ''}: {error}"  # 0: only some of it
         return Told(text=text, kind=kind, level=WARNING, fields={"error": error})
     return Told(text=f"{what} can be read again after {failed_before} failures", kind=kind)
 

@@ -195,3 +195,12 @@ def test_a_container_that_is_over_has_its_instance_probed_at_once():
     """Complete in the queue: the runner is ending, and the next probe is not left to its interval."""
     before = state(container(state=RUNNING), instance("i1", Phase.READY, C1))
     assert after(before, observed(NOW, record(state=COMPLETE))).instances["i1"].probe_due
+
+
+def test_after_an_outage_nobody_waits_a_minute_for_a_read():
+    """However many reads have failed: who ended meanwhile is asked for within ten seconds.
+
+    Regression: a container that was over showed as running for a minute after the service had come back."""
+    failed = m.ContainersReadFailed(asked=(C1,), failure=m.QueueFailure(text="503", status=503))
+    held = after(state(container(state=ContainerState.RUNNING, read_due=True)), *[failed] * 20).containers[C1]
+    assert held.ask_after_s == NOW + 10.0

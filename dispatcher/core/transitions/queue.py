@@ -33,6 +33,7 @@ from dispatcher.core.transitions.changes import bind, past, put_container, put_c
 from dispatcher.core.values import replace
 
 RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0
+READ_LONGEST_S = 10.0  # a read asks for all that is due: after an outage nobody waits a minute for the news of it
 STRAY_AGAIN_S = 10.0  # from one question for a process's unknown container to the next
 ATTEMPT_FIRST_S, ATTEMPT_LONGEST_S = 1.0, 60.0
 
@@ -236,7 +237,7 @@ def read_failed(state: State, event: ContainersReadFailed, now: float) -> State:
 
 def _read_later(container: Container, now: float) -> Container:
     failures = container.read_failures + 1
-    later = now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)
+    later = now + growing(RETRY_FIRST_S, READ_LONGEST_S, failures)
     return replace(container, reading=False, read_failures=failures, ask_after_s=later)
 
 
