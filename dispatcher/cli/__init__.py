@@ -24,6 +24,7 @@ COMMANDS: dict[str, Row] = {
     "submit": Row("dispatcher.cli.submit:submit", "Ask for a container, and follow it if you like."),
     "check-config": Row("dispatcher.cli.check_config:check_config", "Tell everything that is wrong with the configuration."),
     "drivers": Row("dispatcher.cli.drivers:drivers", "List the cloud drivers that are installed."),
+    "new-driver": Row("dispatcher.cli.new_driver:new_driver", "Write a new driver package, to start from."),
     "cloudtest": Row("dispatcher.cli.cloudtest:cloudtest", "Try the cloud and its driver out on one instance, and destroy it."),
 }
 
