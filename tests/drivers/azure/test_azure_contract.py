@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +19,20 @@ pytest.importorskip("azure.mgmt.compute", reason="the Azure SDK is not installed
 from azure_fake_site import TYPE, FakeSite
 from azure_world import RSA, SET_ID, TAGS
 
-from dispatcher.contract import DriverContract
-from dispatcher.contract.suite import TAG_PREFIX, DriverFactory
+from dispatcher.contract import DriverContract, Fault
+from dispatcher.contract.suite import TAG_PREFIX, DriverFactory, Provoke
 from dispatcher.driver import Call, CloudError, CreateRequest, Denied, InstanceType, Listing
 from drivers.azure.driver import AzureDriver
 from tests.fake_azure.bodies import machine_body
 from tests.fake_azure.client import Client
 from tests.fake_azure.knobs import Knobs
+
+PROVOKED: dict[Fault, dict[str, Any]] = {
+    Fault.CAPACITY: {"no_capacity": frozenset([TYPE.provider_type])},
+    Fault.PACE: {"throttled_rate": 1.0},
+    Fault.LOST_ANSWER: {"dropped_after_rate": 1.0},
+    Fault.BROKEN_PAGE: {"page_size": 2, "expired_page_rate": 1.0},
+}
 
 
 class TestAzure(DriverContract):
@@ -56,6 +65,18 @@ class TestAzure(DriverContract):
     @pytest.fixture
     def patience_s(self) -> float:
         return 120.0
+
+    @pytest.fixture
+    def provoke(self, site: FakeSite) -> Provoke:
+        @contextlib.contextmanager
+        def misbehaving(changes: Mapping[str, Any]) -> Iterator[None]:
+            before = site.account.knobs
+            site.account.knobs = replace(before, **changes)
+            yield
+            site.account.knobs = before
+            site.clock.pass_time(60.0)
+
+        return lambda fault: misbehaving(PROVOKED[fault]) if fault in PROVOKED else None
 
 
 # ------------------------------------------------------------------------------------------------------------- under fire
