@@ -242,6 +242,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
     """The body, and whether that was all of it."""
+    response.raw.enforce_content_length = True  # older versions take half a body for all of it
     chunks, size = [], 0
     for chunk in response.iter_content(_CHUNK):
         chunks.append(chunk)
