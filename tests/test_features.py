@@ -38,7 +38,6 @@ BULLETS = {
 
 NOT_YET = {
     ("14325", "package"): "the Debian package",
-    ("14325", "tests on a real cloud"): "the kit for driver authors",
 }
 """Bullets whose rooms are still to be built, and with what they come."""
 

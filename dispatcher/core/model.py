@@ -218,7 +218,8 @@ class Process:
     refused: bool = False  # UNCERTAIN because the runner said no (one later list settles it)
     absences: int = 0  # lists begun since then that did not show it
     proven_absent: bool = False  # the kill command said so
-    orphan: bool = False  # the queue service says that there is no such container
+    unheard_of: bool = False  # the queue service said once that there is no such container
+    orphan: bool = False  # it said so again
     ask_after_s: float = NEVER  # the queue service is not asked about an unknown container again before this
     kill: Kill | None = None
     note: str = ""

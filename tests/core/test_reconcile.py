@@ -10,7 +10,7 @@ from dispatcher.core import messages as m
 from dispatcher.core import reconcile
 from dispatcher.core.model import ContainerState, Phase, ProcessPhase, QueueWrite
 from dispatcher.core.transitions import locks
-from tests.core.build import C1, NOW, OTHERS, after, container, instance, kill, process, record, settings, state, wants
+from tests.core.build import C1, NOW, OTHERS, OURS, after, container, instance, kill, process, record, settings, state, wants
 
 QUEUED, LOCKED, RUNNING, COMPLETE, CANCELLED = ContainerState
 
@@ -95,12 +95,23 @@ def test_a_process_of_which_the_queue_knows_nothing_is_killed_once_it_was_asked(
 
 
 def test_the_empty_answer_to_a_question_by_uuid_makes_it_an_orphan():
-    """A container missing from a poll is asked for; only that answer drops it."""
+    """A container missing from a poll is asked for, and that answer drops it; but its process is killed only after another."""
     before = state(container(state=RUNNING), instance("i1", Phase.READY, C1))
     missed = after(before, m.ContainersAbsent(began_s=995.0, uuids=(C1,)))
     assert (missed.containers[C1].read_due, missed.containers[C1].instance) == (True, "i1")
     gone = after(missed, m.ContainersRead(began_s=998.0, asked=(C1,), records=()))
-    assert (C1 in gone.containers, gone.instances["i1"].processes[C1].orphan) == (False, True)
+    assert (C1 in gone.containers, gone.instances["i1"].processes[C1].orphan) == (False, False)
+    again = after(gone, m.ContainersRead(began_s=1010.0, asked=(C1,), records=()))
+    assert again.instances["i1"].processes[C1].orphan
+
+
+def test_one_empty_answer_by_mistake_ends_no_work():
+    """The next one shows the container: it is where its process is, and as much in doubt as any other."""
+    before = state(container(state=RUNNING), instance("i1", Phase.READY, C1))
+    gone = after(before, m.ContainersRead(began_s=998.0, asked=(C1,), records=()))
+    found = after(gone, m.ContainersRead(began_s=1010.0, asked=(C1,), records=(record(state=RUNNING, locked_by_uuid=OURS),)))
+    process = found.instances["i1"].processes[C1]
+    assert (found.containers[C1].instance, process.unheard_of, process.orphan) == ("i1", False, False)
 
 
 def test_a_second_process_elsewhere_is_killed():

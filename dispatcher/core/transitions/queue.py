@@ -123,7 +123,7 @@ def _seat(state: State, container: Container) -> State:
     """Put the container down; a process of it that runs somewhere as a stray becomes its binding."""
     stray = state.strays.get(container.uuid)
     if stray is not None and container.instance is None:
-        return bind(state, container, stray)
+        return bind(_mark_stray(state, container.uuid, unheard_of=False, orphan=False), container, stray)
     held = state.containers.get(container.uuid)
     if held is not None and container.state.final and not held.state.final:
         state = _look_for_exit(state, container)
@@ -194,7 +194,7 @@ def read(state: State, event: ContainersRead, now: float) -> State:
     found = {record.uuid for record in event.records} | set(event.rejected)
     for uuid in event.asked:
         if uuid not in found:
-            state = _absent(state, uuid, event.began_s)
+            state = _absent(state, uuid, event.began_s, now)
         elif uuid in event.rejected:
             state = _set_aside(state, uuid, event.rejected[uuid], now)
     return state
@@ -215,8 +215,8 @@ def _set_aside(state: State, uuid: str, reason: str, now: float) -> State:
     return replace(state, queue=queue)
 
 
-def _absent(state: State, uuid: str, began_s: float) -> State:
-    """The queue service knows no such container: a process of it is an orphan, and nothing else is left of it."""
+def _absent(state: State, uuid: str, began_s: float, now: float) -> State:
+    """The queue service knows no such container, and nothing is left of it but a process, if one runs."""
     container = state.containers.get(uuid)
     if container is not None:
         if container.writing is not None or container.state_changed_s >= began_s or container.observed_s > began_s:
@@ -226,7 +226,15 @@ def _absent(state: State, uuid: str, began_s: float) -> State:
         state = replace(state, containers=state.containers.without(uuid))
         if name is not None and uuid in state.instances[name].processes:
             state = replace(state, strays=state.strays.set(uuid, name))
-    return _mark_stray(state, uuid, orphan=True) if uuid in state.strays else state
+    return _doubt_stray(state, uuid, now) if uuid in state.strays else state
+
+
+def _doubt_stray(state: State, uuid: str, now: float) -> State:
+    """A process is an orphan, and will be killed, only after a second answer: one that is empty by mistake ends no work."""
+    process = state.instances[state.strays[uuid]].processes[uuid]
+    if process.unheard_of:
+        return _mark_stray(state, uuid, orphan=True)
+    return _mark_stray(state, uuid, unheard_of=True, ask_after_s=now + STRAY_AGAIN_S)
 
 
 def read_failed(state: State, event: ContainersReadFailed, now: float) -> State:
