@@ -269,9 +269,11 @@ def test_a_broken_file_leaves_in_force_what_is(house: House, caplog: pytest.LogC
     daemon.reload()
     assert state_of(daemon).settings == before
     assert [record.exc_info for record in caplog.records if "TimeoutIdle" in record.getMessage()] == [None]
+    assert any("TimeoutIdle" in text for text in daemon.view().health().warnings)
     house.write(timeout_idle="9s")
     daemon.reload()
     assert state_of(daemon).settings.timeout_idle_s == 9.0
+    assert not any("TimeoutIdle" in text for text in daemon.view().health().warnings)
 
 
 def test_who_no_longer_leads_does_not_act_and_may_lead_again(house: House, queue: LiveQueue) -> None:

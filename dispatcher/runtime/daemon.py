@@ -191,6 +191,7 @@ class Daemon:
         self._keeper = Keeper(HintFile(config.state.folder), self.store.snapshot, self.store.post, clock)
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
+        self._refused_files = ""  # why the last reload changed nothing
 
     def _ports(self) -> Ports:
         config = self.config
@@ -319,8 +320,10 @@ class Daemon:
         try:
             fresh = self._reread()
         except ValueError as wrong:  # the files are a person's: what is wrong with them is no fault of ours
-            log.error("the files cannot be used, the settings in force stay: %s", wrong)
+            self._refused_files = f"the files cannot be used, the settings in force stay: {wrong}"
+            log.error("%s", self._refused_files)
             return
+        self._refused_files = ""
         self.config, waiting = reloaded(self.config, fresh)
         self.store.post(m.SettingsLoaded(settings=_with_driver(self.config.settings, self._cloud)))
         log.info("settings reloaded")
@@ -377,6 +380,7 @@ class Daemon:
         found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(spending.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(self._keeper.problem)
+        found.append(self._refused_files)
         found.append(state_folder_problem(self.config.state.folder))
         return [text for text in found if text]
 
