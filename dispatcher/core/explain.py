@@ -20,7 +20,11 @@ def status(state: State, container: Container, wait: str, position: int) -> str:
     """One container's sentence. ``wait``: what the pass said of it; ``position``: its place among those that wait."""
     text = _where(state, container, wait, position)
     begun = container.state.final or container.state is ContainerState.RUNNING
-    if begun or not container.last_error or not state.leadership.leading:
+    if begun or not state.leadership.leading:
+        return text
+    if container.write_error and container.writing is None:
+        text = f"{text}; the last write did not succeed ({container.write_error})"
+    if not container.last_error:
         return text
     return f"{text}; it was locked {container.lock_count} times of {state.settings.max_dispatch_attempts}: {container.last_error}"
 

@@ -173,6 +173,7 @@ class Container:
     failed_attempts: int = 0
     not_before_s: float = NEVER  # no attempt before this
     write_failures: int = 0
+    write_error: str = ""  # what the queue service said to the last write, until one succeeds
     read_failures: int = 0
     ask_after_s: float = NEVER  # no read or write of its record before this
     kill_requested: str = ""  # an operator's reason

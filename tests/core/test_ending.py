@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.core import ending, explain
-from dispatcher.core.model import ContainerState, Output, Phase
-from tests.core.build import C1, NOW, container, instance, kill, settings, state
+from dispatcher.core import messages as m
+from dispatcher.core.model import ContainerState, Output, Phase, QueueWrite
+from tests.core.build import C1, NOW, OURS, after, container, instance, kill, record, settings, state
 
 RUNNING = ContainerState.RUNNING
 KILLED = kill(heard=True, signal=9, kill_since_s=950.0, reason="its priority is 0")
@@ -102,3 +103,13 @@ def test_who_waits_is_told_how_often_it_was_tried_and_what_went_wrong():
     assert explain.statuses(before, NOW)[C1].endswith("; it was locked 2 times of 5: its runner ended on i1")
     runs = replace(waits, state=RUNNING)
     assert "its runner ended" not in explain.statuses(state(runs), NOW)[C1]
+
+
+def test_who_waits_is_told_what_the_queue_service_said_to_its_lock():
+    """As long as no write succeeds."""
+    refused = m.ContainerWriteFailed(uuid=C1, write=QueueWrite.LOCK, failure=m.QueueFailure(text="HTTP 422: no", status=422))
+    locking = container(writing=QueueWrite.LOCK, priority=1)
+    waits = after(state(locking, queue={"locks_in_flight": 1}), refused)
+    assert explain.statuses(waits, NOW)[C1].endswith("; the last write did not succeed (lock: HTTP 422: no)")
+    again = m.ContainerWritten(uuid=C1, write=QueueWrite.LOCK, record=record(state=ContainerState.LOCKED, locked_by_uuid=OURS))
+    assert after(waits, again).containers[C1].write_error == ""

@@ -32,6 +32,7 @@ from dispatcher.core.transitions import locks, polls
 from dispatcher.core.transitions.changes import bind, past, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
 
+ERROR_CHARACTERS = 300
 RETRY_FIRST_S, RETRY_LONGEST_S = 1.0, 60.0
 READ_LONGEST_S = 10.0  # a read asks for all that is due: after an outage nobody waits a minute for the news of it
 STRAY_AGAIN_S = 10.0  # from one question for a process's unknown container to the next
@@ -258,7 +259,9 @@ def written(state: State, event: ContainerWritten, now: float) -> State:
     container = state.containers.get(event.uuid)
     if container is None:
         return state
-    held = replace(container, writing=None, state_changed_s=now, write_failures=0, priority=event.record.priority)
+    held = replace(
+        container, writing=None, state_changed_s=now, write_failures=0, write_error="", priority=event.record.priority
+    )
     after = _take_state(held, event.record, state.queue.token_uuid)
     if event.write is QueueWrite.LOCK:
         after = replace(after, lock_count=container.lock_count + 1)
@@ -300,6 +303,7 @@ def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State
     later = state.queue.locks_held_until_s if braked else now + growing(RETRY_FIRST_S, RETRY_LONGEST_S, failures)
     container = replace(
         container, writing=None, state_changed_s=now, read_due=True, write_failures=failures,
+        write_error=f"{event.write.value}: {event.failure.text}"[:ERROR_CHARACTERS],
         not_before_s=max(container.not_before_s, later),
         ask_after_s=now + growing(0.2, RETRY_LONGEST_S, failures),
     )  # fmt: skip
