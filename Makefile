@@ -47,9 +47,14 @@ run: $(READY)  ## run a sample workload on this computer (no cloud, no cluster);
 	@$(BIN)/cloud-dispatcher demo $(if $(STAY),--stay)
 
 .PHONY: test
+# The slow ones mostly wait for processes and clocks: they run beside the others, and are told after them.
 test: $(READY)  ## run all tests
 	@$(MAKE) --no-print-directory $(CLIENT_READY) || rm -rf $(CLIENT)
-	@$(BIN)/python -m pytest
+	@told=$$(mktemp -d); export LEFT_OUT="$$told/left-out"; : >"$$LEFT_OUT"; \
+	$(BIN)/python -m pytest -m slow >"$$told/slow" 2>&1 & slow=$$!; \
+	trap 'kill $$slow 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
+	failed=0; $(BIN)/python -m pytest -m 'not slow' || failed=1; \
+	echo "== the slow tests, which ran beside them"; wait $$slow || failed=1; cat "$$told/slow" "$$LEFT_OUT"; exit $$failed
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY)  ## run the tests, without the slow ones, on the oldest supported versions (tests/oldest.txt)
