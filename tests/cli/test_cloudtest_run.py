@@ -20,7 +20,7 @@ from tests.embedded.live import until
 
 TOKEN = "markedroottoken0123456789abcdefghijklmnopq"
 SHOW_SECRET = "echo hallo; cat /var/run/arvados-instance-secret"
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 AZURE_KEYS = {
     "SubscriptionID": "subscription", "TenantID": "tenant", "ClientID": "client_id", "ClientSecret": "client_secret",
     "Location": "location", "ResourceGroup": "resource_group", "NetworkResourceGroup": "network_resource_group",
