@@ -30,7 +30,7 @@ from tests.fake_azure.workload import QueueWorkload
 
 CONTAINERS = int(os.environ.get("AZURE_WHOLE_CONTAINERS", "16"))  # 40 take two minutes on two cores, 200 three
 FAMILY_CORES = CONTAINERS * 2 // 4  # a quarter of what all would need, of each of three kinds: quota is felt
-PATIENCE_S, STOP_S = 120.0 + CONTAINERS, 15.0
+PATIENCE_S, STOP_S = 300.0 + CONTAINERS, 15.0
 OFFERED = {entry.name for entry in importlib.metadata.entry_points(group="dispatcher.drivers")}
 
 CLUSTER = """\
