@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PATIENCE_S = 120.0
@@ -42,6 +43,13 @@ def until(true: Callable[[], object], what: str, patience_s: float = PATIENCE_S)
     while not true():
         assert time.monotonic() < deadline_s, f"not within {patience_s:.0f} s: {what}"
         time.sleep(0.1)
+
+
+def kill(pids: Iterable[int]) -> None:
+    """kill -9, also of those that have just ended."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class World:
@@ -85,11 +93,10 @@ class World:
         return [pid for pid, shown in self.processes().items() if any(word in shown for word in words)]
 
     def kill(self, *words: str) -> None:
-        """kill -9."""
+        """kill -9. One may end by itself when the other is gone."""
         pids = self.pids(*words)
         assert pids, f"nothing runs that is called {words}: {self.processes()}"
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        kill(pids)
 
     def secrets(self) -> set[str]:
         """What must be seen nowhere: the tokens' secret parts and the private key."""

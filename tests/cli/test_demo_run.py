@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.demo_world import World, command, until
+from tests.cli.demo_world import World, command, kill, until
 
 REFUSED = {"name": "refused", "command": ["true"], "vcpus": 64, "ends": "refused"}
 CANCELLED = {"name": "cancelled", "command": ["sleep", "900"], "ends": "cancelled", "priority": 900}
@@ -28,8 +28,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             demo.process.kill()
             demo.process.wait()
     made.stop()
-    for pid in made.processes():
-        os.kill(pid, signal.SIGKILL)
+    kill(made.processes())
 
 
 def all_once(world: World, *names: str) -> None:
@@ -86,8 +85,7 @@ def test_the_queue_and_an_instance_are_killed(world):
     world.kill(QUEUE)
     demo.says("the queue was killed (signal 9) and is started again")
     large = [pid for pid, shown in world.processes().items() if INSTANCE in shown and runs_container(pid)]
-    for pid in large:
-        os.kill(pid, signal.SIGKILL)
+    kill(large)
     assert demo.ends() == 0, demo.output
     assert "long is tried again" in demo.output
     assert re.search(r"long was cancelled: \w+", demo.output)

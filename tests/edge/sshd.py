@@ -226,12 +226,11 @@ def free_port(listen: str = "127.0.0.1") -> int:
 
 
 def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = [int(child) for child in task.read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [*_descendants(child), child]
-    return found
+    """Whoever ends meanwhile has no descendants any more."""
+    children: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += [int(child) for child in (task / "children").read_text().split()]
+    except OSError:
+        pass
+    return [one for child in children for one in (*_descendants(child), child)]
