@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PATIENCE_S = 120.0
+SETTLE_S = 0.05
 
 # Holds a lock while it runs: whoever finds it held runs at the same time as its double.
 SCRIBE = """
@@ -93,8 +94,10 @@ class World:
         return [pid for pid, shown in self.processes().items() if any(word in shown for word in words)]
 
     def kill(self, *words: str) -> None:
-        """kill -9. One may end by itself when the other is gone."""
-        pids = self.pids(*words)
+        """kill -9. One may end by itself when the other is gone; what is just being started bears its parent's name for a moment."""
+        seen = self.pids(*words)
+        time.sleep(SETTLE_S)
+        pids = [pid for pid in self.pids(*words) if pid in seen]
         assert pids, f"nothing runs that is called {words}: {self.processes()}"
         kill(pids)
 
