@@ -94,7 +94,7 @@ class World:
         return [pid for pid, shown in self.processes().items() if any(word in shown for word in words)]
 
     def kill(self, *words: str) -> None:
-        """kill -9. One may end by itself when the other is gone; what is just being started bears its parent's name for a moment."""
+        """kill -9. One may end by itself when the other is gone; what is just started bears its parent's name at first."""
         seen = self.pids(*words)
         time.sleep(SETTLE_S)
         pids = [pid for pid in self.pids(*words) if pid in seen]
