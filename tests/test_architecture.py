@@ -15,6 +15,7 @@ from tests.sources import ROOT, imported, modules, parents, within
 
 CORE = "dispatcher.core"
 CONTRACT = "dispatcher.driver"
+SECRECY = "dispatcher.secrecy"
 DAEMON = "dispatcher.runtime.daemon"
 
 PURE_STDLIB = {
@@ -53,6 +54,7 @@ LAWS = (
         libraries=("prometheus_client",),
         never=(CORE, CONTRACT, EDGE, RUNTIME, WEB, SIMULATION, EMBEDDED, CLI, CONFIG, "drivers"),
     ),
+    Row(law="what is secret is blanked by a module that stands alone", room=SECRECY, never=(CORE, CONTRACT, EDGE, RUNTIME, WEB)),
     Row(law="the driver contract stands alone on the standard library", room=CONTRACT, never=(CORE, EDGE, RUNTIME, WEB)),
     Row(
         law="the contract tests need the contract, pytest, and the way in which a driver is found and configured",
@@ -78,7 +80,7 @@ LAWS = (
     Row(
         law="edge translates the world into the core's words and never turns the crank",
         room=EDGE,
-        may=(EDGE, CONTRACT, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.failures"),
+        may=(EDGE, CONTRACT, SECRECY, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.failures"),
         libraries=("requests", "urllib3", "paramiko", "cryptography", "tenacity", "psycopg", "certifi", "websocket"),
         never=(RUNTIME, WEB, SIMULATION, CLI),
     ),
@@ -86,14 +88,14 @@ LAWS = (
         law="runtime turns the crank with the ports that it is handed",
         room=RUNTIME,
         except_for=(DAEMON,),
-        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS),
+        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, SECRECY),
         libraries=("prometheus_client",),
         never=(EDGE, WEB, SIMULATION, CLI, "drivers"),
     ),
     Row(
         law="the daemon alone wires the edge to the runtime",
         room=DAEMON,
-        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, EDGE),
+        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, EDGE, SECRECY),
         libraries=("prometheus_client",),
         never=(WEB, SIMULATION, CLI, "drivers"),
     ),

@@ -17,9 +17,8 @@ from typing import Any, TextIO
 
 from dispatcher.runtime import audit
 from dispatcher.runtime.times import rfc3339
+from dispatcher.secrecy import BLANK, Known
 
-BLANK = "***"
-SHORTEST_SECRET = 6  # shorter ones would blank ordinary words
 TOKENS = re.compile(r"(?i)(api_token=|bearer +|oauth2 +)[^\s&\"',;]+")
 LINE_CHARACTERS = 16_384
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -32,20 +31,13 @@ class Secrets(logging.Filter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
-        self._known: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
-        self.register(*secrets)
+        self._known = Known(secrets)
 
     def register(self, *secrets: str) -> None:
-        """Of a v2 token, the secret part alone counts as a secret too. The longest are blanked first."""
-        parts = [part for secret in secrets for part in (secret, secret.rpartition("/")[2]) if secret]
-        self._known |= {part for part in parts if len(part) >= SHORTEST_SECRET}
-        ordered = sorted(self._known, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._known.register(*secrets)
 
     def blanked(self, text: str) -> str:
-        text = TOKENS.sub(rf"\g<1>{BLANK}", text)
-        return self._pattern.sub(BLANK, text) if self._pattern is not None else text
+        return self._known.blank(in_headers(text))
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self.blanked(message(record)), ()
@@ -64,6 +56,11 @@ class Secrets(logging.Filter):
         if isinstance(value, list | tuple):
             return [self._blanked_value(item) for item in value]
         return self.blanked(str(value))
+
+
+def in_headers(text: str) -> str:
+    """Without what looks like a token in an address or a header."""
+    return TOKENS.sub(rf"\g<1>{BLANK}", text)
 
 
 def message(record: logging.LogRecord) -> str:

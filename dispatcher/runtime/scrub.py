@@ -9,25 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dispatcher.runtime.logs import Secrets
+from dispatcher.runtime.logs import in_headers
+from dispatcher.secrecy import BLANK, TOKEN, Known
 
 MOST_LINES, MOST_CHARACTERS = 50, 16_384
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-V2_TOKENS = re.compile(r"v2/[a-z0-9]{5}-gj3su-[a-z0-9]{15}/[^\s/\"']+")
 
 
 class Scrub:
     """Knows the secrets of this cluster; those of one act are named with it."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._known = Secrets(secrets)
+        self._known = Known(secrets)
 
     def __call__(self, text: str, *secrets: str) -> str:
         """All of it, over as many lines."""
         text = ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-        text = V2_TOKENS.sub("***", CONTROLS.sub(" ", text))
-        text = Secrets(secrets).blanked(self._known.blanked(text))
+        text = TOKEN.sub(BLANK, CONTROLS.sub(" ", text))
+        text = self._known.blank(in_headers(text), *secrets)
         return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
