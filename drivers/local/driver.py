@@ -25,6 +25,7 @@ from dispatcher.driver import (
     CloudError,
     Created,
     CreateRequest,
+    Denied,
     DriverSettings,
     HostKey,
     Instance,
@@ -62,6 +63,7 @@ class LocalDriver:
         self._data = DataFolder(parameters.folder)
         self._set_key = f"{settings.tag_prefix}InstanceSetID"
         self._set_id = settings.instance_set_id
+        self._log = settings.log
         self._children: set[int] = set()
         self._children_lock = threading.Lock()
 
@@ -86,12 +88,9 @@ class LocalDriver:
         """Those that live. What a dead one left behind is ended first: what is not listed does not run."""
         self._reap()
         with _as_cloud_error("list"):
-            folders = self._data.all_instances()
-            dead = [folder for folder in folders if not folder.is_alive()]
-            for folder in dead:
-                self._bury(folder)
-            shown = [self._shown(folder) for folder in folders if folder not in dead]
-        return Listing(tuple(instance for instance in shown if self._owns(instance.tags)))
+            seen = [self._seen(folder) for folder in self._data.all_instances()]
+        ours = tuple(instance for each in seen for instance in each or () if self._owns(instance.tags))
+        return Listing(ours, complete=None not in seen)
 
     def destroy(self, instance_id: str, call: Call) -> None:
         """Returns when no process of it is left."""
@@ -232,6 +231,18 @@ class LocalDriver:
 
     # ------------------------------------------------------------------------------------------------------------- showing
 
+    def _seen(self, folder: InstanceFolder) -> tuple[Instance, ...] | None:
+        """Nothing for what is dead, which is buried. None when nobody can say whether it lives or whose it is: the list then
+        proves no absence, and the others are shown all the same."""
+        try:
+            if folder.is_alive():
+                return (self._shown(folder),)
+            self._bury(folder)
+        except OSError as error:
+            self._log.warning("list: %s", error)
+            return None
+        return ()
+
     def _shown(self, folder: InstanceFolder) -> Instance:
         facts = read_json(folder.facts)
         created = datetime.fromtimestamp(folder.facts.stat().st_mtime, UTC) if facts else None
@@ -256,9 +267,11 @@ class LocalDriver:
 
 @contextlib.contextmanager
 def _as_cloud_error(call_name: str, *, outcome_unknown: bool = False) -> Iterator[None]:
-    """What the disk or the kernel refuse is an error like any other."""
+    """What the disk or the kernel refuse is an error like any other; what they forbid, an operator has to mend."""
     try:
         yield
+    except PermissionError as error:
+        raise Denied(f"{call_name}: {error}", scope=Scope.EVERYTHING, outcome_unknown=outcome_unknown) from error
     except OSError as error:
         raise CloudError(f"{call_name}: {error}", outcome_unknown=outcome_unknown) from error
 

@@ -7,12 +7,12 @@ what a file says. Files appear whole or not at all.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +82,10 @@ class InstanceFolder:
         try:
             with self.alive.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.errno == errno.EWOULDBLOCK
+        except BlockingIOError:
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # whatever else goes wrong proves no death: it is raised
         return False
 
     def pid(self) -> int | None:
@@ -92,7 +94,15 @@ class InstanceFolder:
         return int(text) if text.isdigit() else None
 
     def read_tags(self) -> dict[str, str]:
-        return dict(read_json(self.tags))
+        """Empty when the instance is gone meanwhile. Raises OSError when nobody can say whose it is."""
+        text = read_text(self.tags)
+        try:
+            value = json.loads(text or "{}")
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise OSError(f"{self.tags} cannot be understood: write the tags of {self.id} into it again")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +128,18 @@ class DataFolder:
         if not SAFE_NAME.fullmatch(instance_id):
             return None
         folder = InstanceFolder(self.instances / instance_id)
-        return folder if folder.path.is_dir() else None
+        try:
+            return folder if stat.S_ISDIR(folder.path.stat().st_mode) else None
+        except FileNotFoundError:
+            return None
 
     def all_instances(self) -> list[InstanceFolder]:
-        if not self.instances.is_dir():
+        """Raises OSError when it cannot be read: that is not the same as empty."""
+        try:
+            paths = sorted(self.instances.iterdir())
+        except FileNotFoundError:
             return []
-        return [InstanceFolder(path) for path in sorted(self.instances.iterdir()) if SAFE_NAME.fullmatch(path.name)]
+        return [InstanceFolder(path) for path in paths if SAFE_NAME.fullmatch(path.name)]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ import paramiko
 
 from dispatcher.driver import HostKey
 from drivers.ssh_server import SSHServer, host_key_of, load_private_key, new_private_key, quiet_library
-from drivers.stub.commands import Reply, answer
+from drivers.stub.commands import answer
 from drivers.stub.instance import StubInstance
 
 MAX_INPUT_BYTES = 64 << 20
@@ -78,21 +78,31 @@ class SSHServers:
         self._servers[instance_id].cut_connections()
 
     def _run(self, instance: StubInstance, command: str, channel: paramiko.Channel) -> int:
-        given = _read_all(channel) if _wants_input(command) else b""
-        with instance.lock:
-            reply = answer(instance, command, given, self._now())
-        if reply is None:
-            self._released.wait(SILENCE_S)
-            channel.close()
-            return -1
-        return self._send(channel, reply)
+        return answer_on(channel, instance, command, now=self._now, pause=self._pause, released=self._released)
 
-    def _send(self, channel: paramiko.Channel, reply: Reply) -> int:
-        if reply.after_s:
-            self._pause(reply.after_s)
-        channel.sendall(reply.stdout)
-        channel.sendall_stderr(reply.stderr)
-        return reply.status
+
+def answer_on(
+    channel: paramiko.Channel,
+    instance: StubInstance,
+    command: str,
+    *,
+    now: Callable[[], float],
+    pause: Callable[[float], object],
+    released: threading.Event,
+) -> int:
+    """Carry out what an SSH client asked for, and return the exit status. ``released`` ends the wait of one that falls silent."""
+    given = _read_all(channel) if _wants_input(command) else b""
+    with instance.lock:
+        reply = answer(instance, command, given, now())
+    if reply is None:
+        released.wait(SILENCE_S)
+        channel.close()
+        return -1
+    if reply.after_s:
+        pause(reply.after_s)
+    channel.sendall(reply.stdout)
+    channel.sendall_stderr(reply.stderr)
+    return reply.status
 
 
 def _wants_input(command: str) -> bool:
@@ -108,5 +118,3 @@ def _read_all(channel: paramiko.Channel) -> bytes:
         if size > MAX_INPUT_BYTES:
             raise OSError("too much input")
     return b"".join(parts)
-
-

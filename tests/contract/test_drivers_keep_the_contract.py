@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from local_faults import local_faults
 from stub_contract import StubContract, settings
 
 from dispatcher.contract import DriverContract
-from dispatcher.contract.suite import DriverFactory
+from dispatcher.contract.suite import DriverFactory, Provoke
 from drivers.local import open as open_local
 from drivers.stub import StubKnobs
 
@@ -32,11 +33,25 @@ class TestLaggingStub(StubContract):
 
 
 class TestLocal(DriverContract):
-    test_a_quota_group_is_a_text = None  # not declared by it; the stub does
+    # Not declared by it; the stub declares them.
+    test_a_quota_group_is_a_text = None
+    test_a_notice_is_asked_for_by_one_line = None
+    test_an_accepted_create_comes_to_an_end = None
+    test_a_leftover_is_listed_and_deleted = None
+    # It is one folder of this host, takes any type, and no answer of it is lost on its way.
+    test_an_unknown_type_stops_only_itself = None
+    test_a_lack_of_machines_stops_no_other_type = None
+    test_too_many_requests_are_told = None
+    test_a_lost_answer_leaves_the_outcome_unknown = None
 
     @pytest.fixture
     def driver_factory(self, tmp_path: Path) -> DriverFactory:
-        return lambda set_id: open_local(settings(set_id, {"Folder": str(tmp_path), "BootTime": 0}))
+        parameters = {"Folder": str(tmp_path), "BootTime": 0, "Quota": 3}
+        return lambda set_id: open_local(settings(set_id, parameters))
+
+    @pytest.fixture
+    def provoke(self, tmp_path: Path, driver_factory: DriverFactory) -> Provoke:
+        return local_faults(tmp_path, driver_factory)
 
     @pytest.fixture
     def patience_s(self) -> float:

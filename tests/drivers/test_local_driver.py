@@ -223,6 +223,21 @@ def test_a_killed_instance_is_gone_with_all_that_it_ran(driver: LocalDriver, tmp
     assert _processes_of(tmp_path) == []
 
 
+def test_what_cannot_be_looked_at_is_not_taken_for_dead(driver: LocalDriver, tmp_path: Path) -> None:
+    """Its lock is out of reach: the list shows the others and proves no absence, and nothing of it is ended."""
+    for name in ("vm-1", "vm-2"):
+        driver.create(asked(name), call())
+    lock = tmp_path / "instances" / "vm-2" / "alive"
+    hidden = lock.rename(lock.with_name("hidden"))
+    lock.mkdir()
+    listing = driver.list(call())
+    assert ([instance.id for instance in listing.instances], listing.complete) == (["vm-1"], False)
+    lock.rmdir()
+    hidden.rename(lock)
+    listing = driver.list(call())
+    assert ([instance.id for instance in listing.instances], listing.complete) == (["vm-1", "vm-2"], True)
+
+
 def test_instances_outlive_the_dispatcher(tmp_path: Path) -> None:
     """Killed right after the create; its successor finds, uses and ends them."""
     program = (

@@ -21,14 +21,12 @@ import paramiko
 from dispatcher.driver import InstanceType
 from drivers.ssh_server import SSHServer, load_private_key, new_private_key, quiet_library
 from drivers.stub import NoWorkload, StubInstance, StubKnobs, Workload
-from drivers.stub.commands import answer
+from drivers.stub.servers import answer_on
 from tests.fake_azure.model import Machine
 
 _KEY_LINE = re.compile(r"(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-\S+) [A-Za-z0-9+/=]{60,}")
 _NAMED_USER = re.compile(r"getent passwd (\w+)")
 _PRIVATE_KEY = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----[^-]*-----END OPENSSH PRIVATE KEY-----")
-MAX_INPUT_BYTES = 64 << 20
-SILENCE_S = 3600.0
 TICK_S = 0.05
 
 
@@ -150,18 +148,9 @@ class SSHMachines:
         )
 
     def _run(self, instance: StubInstance, command: str, channel: paramiko.Channel) -> int:
-        given = _read_all(channel) if _wants_input(command) else b""
-        with instance.lock:
-            reply = answer(instance, command, given, time.monotonic())
-        if reply is None:
-            self._released.wait(SILENCE_S)
-            channel.close()
-            return -1
-        if reply.after_s:
-            self._released.wait(reply.after_s)
-        channel.sendall(reply.stdout)
-        channel.sendall_stderr(reply.stderr)
-        return reply.status
+        return answer_on(
+            channel, instance, command, now=time.monotonic, pause=self._released.wait, released=self._released
+        )
 
 
 def _follow(instance: StubInstance, machine: Machine) -> None:
@@ -177,20 +166,6 @@ def _free_port(network: int) -> int:
     with socket.create_server((f"127.{network}.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def _wants_input(command: str) -> bool:
-    return "--stdin-" in command or "cat >" in command or command.startswith(("sh -c", "sudo sh -c"))
-
-
-def _read_all(channel: paramiko.Channel) -> bytes:
-    parts, size = [], 0
-    while part := channel.recv(65536):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_INPUT_BYTES:
-            raise OSError("too much input")
-    return b"".join(parts)
 
 
 # ------------------------------------------------------------------------------------------------- what a request says

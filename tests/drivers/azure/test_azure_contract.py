@@ -32,6 +32,7 @@ PROVOKED: dict[Fault, dict[str, Any]] = {
     Fault.PACE: {"throttled_rate": 1.0},
     Fault.LOST_ANSWER: {"dropped_after_rate": 1.0},
     Fault.BROKEN_PAGE: {"page_size": 2, "expired_page_rate": 1.0},
+    Fault.LEFTOVER: {"orphan_rate": 1.0},
 }
 
 
@@ -76,7 +77,27 @@ class TestAzure(DriverContract):
             site.account.knobs = before
             site.clock.pass_time(60.0)
 
-        return lambda fault: misbehaving(PROVOKED[fault]) if fault in PROVOKED else None
+        others = {Fault.QUOTA: no_cores, Fault.LOGIN: secret_expired}
+        return lambda fault: others[fault](site) if fault in others else misbehaving(PROVOKED[fault])
+
+
+@contextlib.contextmanager
+def no_cores(site: FakeSite) -> Iterator[None]:
+    """The family's quota is full."""
+    before = site.account.site
+    site.account.site = replace(before, family_cores=0)
+    yield
+    site.account.site = before
+
+
+@contextlib.contextmanager
+def secret_expired(site: FakeSite) -> Iterator[None]:
+    """The token that the driver has is refused, and there is no other."""
+    site.account.login.secret_expired = True
+    site.account.login.revoke()
+    yield
+    site.account.login.secret_expired = False
+    site.clock.pass_time(60.0)
 
 
 # ------------------------------------------------------------------------------------------------------------- under fire
