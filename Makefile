@@ -72,6 +72,10 @@ planted: $(READY)  ## let storms loose on each planted fault (tests/simulation/p
 bench: $(READY)  ## measure the cost of a pass and of each big event
 	@$(BIN)/python -m tests.bench
 
+.PHONY: bench-live
+bench-live: $(READY)  ## measure how fast the running dispatcher reacts: make bench-live SCENES="idle burst"
+	@$(BIN)/python -m tests.bench.live $(SCENES)
+
 .PHONY: lint
 lint: $(READY)  ## check the style of the code with ruff
 	@$(BIN)/ruff check .

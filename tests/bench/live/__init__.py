@@ -1,0 +1,1 @@
+"""The running dispatcher measured from outside: a real process between a queue, a cloud and SSH servers of our own."""

@@ -1,0 +1,33 @@
+"""``python -m tests.bench.live [SCENE ...] [--tuned]``: a line for each figure, then one JSON object as the last line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+
+from tests.bench.live.house import house
+from tests.bench.live.scenes import SCENES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description="How fast the running dispatcher reacts.")
+    parser.add_argument("scenes", nargs="*", default=[name for name in SCENES if name != "fleet"], help=", ".join(SCENES))
+    parser.add_argument("--tuned", action="store_true", help="with intervals of one second named in the configuration")
+    options = parser.parse_args()
+    figures: dict[str, float] = {}
+    for name in options.scenes:
+        scene, made, told = SCENES[name]
+        began_s = time.monotonic()
+        with house(tuned="tuned" if options.tuned else "default", **made) as here:  # type: ignore[arg-type]
+            found = scene(here, **told)
+        print(f"{name} ({time.monotonic() - began_s:.0f} s, load {os.getloadavg()[0]:.1f})")
+        for figure, value in found.items():
+            print(f"  {figure:44s} {value:10.3f}", flush=True)
+        figures |= {f"{name}.{figure}": round(value, 4) for figure, value in found.items()}
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
