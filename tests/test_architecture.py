@@ -102,8 +102,8 @@ LAWS = (
     Row(
         law="web shows what the View gives it and posts events; it decides nothing",
         room=WEB,
-        may=(WEB, METERS, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.explain", CONTRACT),
-        libraries=("flask", "werkzeug", "gunicorn", "prometheus_client", "jinja2"),
+        may=(WEB, METERS, *(f"dispatcher.core.{name}" for name in ("model", "messages", "explain", "notes")), CONTRACT),
+        libraries=("flask", "werkzeug", "gunicorn", "prometheus_client", "jinja2", "itsdangerous"),
         never=(EDGE, RUNTIME, "drivers", CLI),
     ),
     Row(

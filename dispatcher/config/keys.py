@@ -248,6 +248,12 @@ OWN_KEYS: tuple[Key, ...] = (
         "AuditLog", AUDIT_FILE, "logs.audit_file", '""',
         "A file for what operators do, one JSON line for each act; empty: the ordinary log only, where it always stands.",
     ),
+    Key(
+        path="ReadOnlyToken", kind=TEXT, target="config.read_only_token", default='""', upstream=None, secret=True, own=True,
+        meaning="A second token of the management API, for pages, lists and metrics: it may read everything and do nothing. The "
+        "token itself, `file:///` and the absolute path of a file that holds it, or `credential:NAME` for what systemd hands "
+        "over by `LoadCredential=NAME:…`. Empty: the ManagementToken alone.",
+    ),
     _own(
         "MaxWaitTime", PATIENCE, "settings.max_wait_s", "0",
         "How long a container may wait without ever having had a place, before it is cancelled and told what it waited for. Not "

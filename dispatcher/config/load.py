@@ -20,6 +20,7 @@ from dispatcher.config.places import (
     instance_set_id,
     read_api_place,
     read_listen,
+    read_only_token,
     read_postgresql,
     read_private_key,
     read_runner_binary,
@@ -155,6 +156,7 @@ def _assemble(cluster: Reader, own: Reader, machine: Machine) -> Config:
     """Everything read and checked. With an error among the problems the result is only good for showing."""
     values = {**_read_table(cluster, CLUSTER_KEYS), **_read_table(own, OWN_KEYS)}
     _check_tokens(cluster, values)
+    values["config.read_only_token"] = read_only_token(own, values["config.read_only_token"], values["config.management_token"])
     place = read_api_place(cluster)
     listen, postgresql = read_listen(cluster, machine), read_postgresql(cluster)
     runner = Runner(binary=read_runner_binary(cluster, machine), **_group(values, "runner"))

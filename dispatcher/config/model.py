@@ -112,6 +112,7 @@ class Config:
     api: API
     listen: Listen
     management_token: str = field(repr=False)
+    read_only_token: str = field(repr=False, default="")
     postgresql: PostgreSQL | None
     logs: Logs
     access: Access

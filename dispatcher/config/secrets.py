@@ -22,7 +22,7 @@ SHORTEST_LINE = 16  # of a script: shorter ones may be anybody's
 
 def known_secrets(config: Config) -> tuple[str, ...]:
     """Longest first. A key counts line by line, since a line of it is as good as lost."""
-    found = {config.api.token, config.management_token, *config.access.private_key.splitlines()}
+    found = {config.api.token, config.management_token, config.read_only_token, *config.access.private_key.splitlines()}
     if config.postgresql is not None:
         found.add(config.postgresql.parameters.get("password", ""))
     found |= set(_of_script(config.settings.instance_init_command))

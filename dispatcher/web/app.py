@@ -10,32 +10,39 @@ import secrets
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
-from dispatcher.web import auth, errors, health, inspect, metrics, operator, upstream
+from dispatcher.web import acts, auth, errors, health, inspect, metrics, operator, sign_in, upstream
+from dispatcher.web.auth import Door
 from dispatcher.web.requests import Requests
 from dispatcher.web.view import View
 
 BODY_BYTES = 64 * 1024
+PAGE_BODY_BYTES = 400 * 1024  # of a form that names every instance of a large fleet
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with less, browsers send Origin: null with our own forms
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
 
 
-def make_app(view: View, management_token: str, requests: Requests | None = None) -> Flask:
-    """The WSGI application over a view of the dispatcher. An empty token closes it altogether. ``requests`` measures them."""
+def make_app(view: View, management_token: str, requests: Requests | None = None, *, door: Door | None = None) -> Flask:
+    """The WSGI application over a view of the dispatcher. An empty token closes it altogether. ``requests`` measures them;
+    ``door`` stands in for one that the management token alone opens."""
     app = Flask("dispatcher.web", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = PAGE_BODY_BYTES
     active = inspect.Active()
-    guard(app, management_token)
+    door = door or Door(management_token)
+    guard(app, door)
     active.install(app)
     errors.install(app)
     app.register_blueprint(reading(view))
-    app.register_blueprint(operator.blueprint(view))
+    desk = operator.Desk(view)
+    app.register_blueprint(operator.blueprint(desk))
+    app.register_blueprint(acts.blueprint(view, desk))
+    app.register_blueprint(sign_in.blueprint(view, door))
     app.register_blueprint(health.blueprint(view))
     requests = requests or Requests()
     app.register_blueprint(metrics.blueprint(view.metrics, requests))
@@ -44,21 +51,30 @@ def make_app(view: View, management_token: str, requests: Requests | None = None
     return app
 
 
-def guard(app: Flask, management_token: str) -> None:
+def guard(app: Flask, door: Door) -> None:
     """What holds for every request: an id, the token, a bounded body; and for every answer: the security headers."""
 
     @app.before_request
     def check() -> Response | None:
         sent = request.headers.get("X-Request-Id", "")
         g.request_id = sent if REQUEST_ID.fullmatch(sent) else "req-" + secrets.token_hex(10)
-        return auth.refusal(request, management_token)
+        return door.refusal(request)
 
     @app.before_request
     def measure() -> None:
         if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
             raise errors.Refused(411, "send the body with its Content-Length")
-        if (request.content_length or 0) > BODY_BYTES:
-            raise errors.Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+        most = PAGE_BODY_BYTES if request.path == acts.PATH else BODY_BYTES
+        if (request.content_length or 0) > most:
+            raise errors.Refused(413, f"the body is larger than {most} bytes")
+
+    @app.before_request
+    def protect() -> Response | None:
+        return auth.refused_act(request, auth.viewer())
+
+    @app.context_processor
+    def who() -> dict[str, auth.Viewer]:
+        return {"viewer": auth.viewer()}
 
     @app.after_request
     def label(response: Response) -> Response:

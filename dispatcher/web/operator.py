@@ -27,9 +27,8 @@ MISSING = {"kill": "instance not found"}  # upstream's words
 NO_REASON = "killed by an operator"
 
 
-def blueprint(view: View) -> Blueprint:
+def blueprint(desk: Desk) -> Blueprint:
     made = Blueprint("operator", __name__, url_prefix=PREFIX)
-    desk = Desk(view)
 
     @made.post("/instances/<any(hold, drain, run, kill):act>")
     def instances(act: str) -> Response:
@@ -83,14 +82,18 @@ class Desk:
         plain = parameters.is_plain()
         if not plain:
             parameters.refuse_unknown()
-        with self._turn:
-            found = chosen.find(leading(self._view.snapshot()), MISSING.get(act, "requested instance does not exist"))
-            items = [self._act_on(instance, asked, chosen) for instance in found]
+        items = self.act_on_instances(asked, chosen)
         if plain and items[0]["outcome"] == "gone":
             raise Refused(404, MISSING.get(act, "requested instance does not exist"))
         if plain and not (act == "kill" and items[0]["held"]):
             return done()
         return jsonify(act=act, preview=asked.preview, until=asked.until, items=items)
+
+    def act_on_instances(self, asked: Asked, chosen: Selection) -> list[dict[str, Any]]:
+        """Do it, or say what would be done; an item for each instance."""
+        with self._turn:
+            found = chosen.find(leading(self._view.snapshot()), MISSING.get(asked.act, "requested instance does not exist"))
+            return [self._act_on(instance, asked, chosen) for instance in found]
 
     def _act_on(self, instance: Instance, asked: Asked, chosen: Selection) -> dict[str, Any]:
         """Do it to one instance, as it is now: it may have changed or gone since it was selected."""
@@ -115,6 +118,14 @@ class Desk:
     def kill_container(self) -> Response:
         uuid = parameters.one("container_uuid")
         asked = parameters.asked("kill", self._view)
+        told = self.act_on_container(asked, uuid)
+        if not asked.preview and not parameters.wants_json():
+            return done()
+        return jsonify(act="kill", preview=asked.preview, container_uuid=uuid, items=[told])
+
+
+    def act_on_container(self, asked: Asked, uuid: str) -> dict[str, Any]:
+        """Kill it, or say where it would be killed."""
         with self._turn:
             instance = where_it_runs(leading(self._view.snapshot()), uuid)
             if instance is None:
@@ -126,9 +137,7 @@ class Desk:
                     "kill container", asked.actor, asked.reason, 200, ContainerUUID=uuid, Instance=told["instance"],
                     InstanceName=instance.name, State=told["worker_state"], Held=told["held"], Outcome="done",
                 )  # fmt: skip
-        if not asked.preview and not parameters.wants_json():
-            return done()
-        return jsonify(act="kill", preview=asked.preview, container_uuid=uuid, items=[told])
+        return told
 
 
 def selection() -> Selection:

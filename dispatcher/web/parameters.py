@@ -13,6 +13,7 @@ from datetime import datetime
 
 from flask import request
 
+from dispatcher.web.auth import FORM_KEY, viewer
 from dispatcher.web.errors import Refused
 from dispatcher.web.view import View
 
@@ -23,7 +24,7 @@ YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 
 SELECTORS = ("instance_type", "state", "idle_behavior")
 OURS = (*SELECTORS, "preview", "expires")
-KNOWN = ("instance_id", "reason", "actor", "api_token", "select", *OURS)  # upstream's client sends select
+KNOWN = ("instance_id", "reason", "actor", "api_token", "select", FORM_KEY, *OURS)  # upstream's client sends select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,10 @@ class Asked:
     preview: bool = False
 
 
-def asked(act: str, view: View) -> Asked:
-    until, until_s = _end(act, view)
+def asked(act: str, view: View, *, of_a_form: bool = False) -> Asked:
+    """``of_a_form``: a field that was left empty means nothing."""
+    left_empty = of_a_form and not request.values.get("expires", "").strip()
+    until, until_s = ("", math.inf) if left_empty else _end(act, view)
     return Asked(
         act=act, actor=actor(), reason=request.values.get("reason", ""), at=whole_seconds(view.utc()), until=until,
         until_s=until_s, preview=_flag("preview"),
@@ -65,8 +68,8 @@ def one(name: str) -> str:
 
 
 def actor() -> str:
-    """The token is shared: who asked is what they say, else where they asked from."""
-    return request.values.get("actor", "").strip() or came_from()
+    """The token is shared: who asked is what they say, now or when they signed in, else where they asked from."""
+    return request.values.get("actor", "").strip() or viewer().name or came_from()
 
 
 def came_from() -> str:

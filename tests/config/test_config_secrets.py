@@ -44,3 +44,71 @@ def test_tokens_and_the_private_key_are_secret(tmp_path: Path) -> None:
     lines = [line for line in config.access.private_key.splitlines() if "-----" not in line and len(line) >= 6]
     assert set(lines) <= set(secrets)
     assert not [secret for secret in secrets if "-----" in secret]
+
+
+# ------------------------------------------------------------------------------------------------------- the read-only token
+
+
+def told(loaded: Any) -> str:
+    return "\n".join(map(str, (*loaded.problems, *loaded.warnings)))
+
+
+def test_a_read_only_token_stands_there_itself(tmp_path: Path) -> None:
+    """And is secret as all others are."""
+    loaded = read(tmp_path, own="ReadOnlyToken: markedreadonlytoken\n")
+    assert loaded.config is not None, loaded.problems
+    assert loaded.config.read_only_token == "markedreadonlytoken"
+    assert "markedreadonlytoken" in known_secrets(loaded.config)
+    assert "markedreadonlytoken" not in repr((loaded, loaded.config, loaded.in_force))
+
+
+def test_a_read_only_token_may_be_in_a_file(tmp_path: Path) -> None:
+    """Without the end of its line."""
+    (tmp_path / "token").write_text("markedreadonlytoken\n")
+    loaded = read(tmp_path, own=f"ReadOnlyToken: file://{tmp_path}/token\n")
+    assert loaded.config is not None
+    assert loaded.config.read_only_token == "markedreadonlytoken"
+
+
+def test_a_read_only_token_may_be_a_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the service manager's."""
+    (tmp_path / "reader").write_text("markedreadonlytoken\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    loaded = read(tmp_path, own="ReadOnlyToken: credential:reader\n")
+    assert loaded.config is not None
+    assert loaded.config.read_only_token == "markedreadonlytoken"
+
+
+NO_TOKENS = [
+    ("file:///nowhere/token", "cannot be read"),
+    ("credential:reader", "systemd handed over no credentials"),
+    ("credential:../reader", "is no name of a credential"),
+    ("markedmanagementtoken", "is the ManagementToken"),
+    ("two words", "holds blanks"),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), NO_TOKENS)
+def test_a_read_only_token_that_cannot_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, text: str
+) -> None:
+    """Nothing starts with it, and the mend is said."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    loaded = read(tmp_path, own=f"ReadOnlyToken: {given}\n")
+    assert loaded.config is None
+    assert text in told(loaded)
+    assert "marked" not in told(loaded)
+
+
+def test_an_empty_file_is_no_token(tmp_path: Path) -> None:
+    """It would be the same as none, in silence."""
+    (tmp_path / "token").write_text("\n")
+    assert "is empty" in told(read(tmp_path, own=f"ReadOnlyToken: file://{tmp_path}/token\n"))
+
+
+def test_a_read_only_token_alone_opens_nothing(tmp_path: Path) -> None:
+    """Without the other one everybody is refused: that is said."""
+    lines = [line for line in CLUSTER.splitlines(keepends=True) if "ManagementToken" not in line]
+    loaded = read(tmp_path, "".join(lines), own="ReadOnlyToken: markedreadonlytoken\n")
+    assert loaded.config is not None
+    assert "has no effect: without a ManagementToken" in told(loaded)
