@@ -92,6 +92,10 @@ docs: $(READY)  ## write the generated pages of docs/ anew
 docs-check: $(READY)  ## fail when a generated page of docs/ is stale
 	@$(BIN)/python docs/generate.py --check
 
+.PHONY: deb
+deb: $(READY)  ## build the Debian packages from what is committed, into dist/
+	@PYTHON=$(BIN)/python debian/build.sh dist
+
 .PHONY: clean
 clean:  ## stop what make run left behind, and remove everything that was made
 	@if test -x $(BIN)/cloud-dispatcher && $(BIN)/cloud-dispatcher demo --help 2>/dev/null | grep -q -e --stop; \

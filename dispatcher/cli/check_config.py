@@ -55,9 +55,10 @@ class Verdict:
 @click.option("--settings", "settings_path", help=f"Our own settings; must exist when given.  [default: {DEFAULT_SETTINGS}]")
 @click.option("--cluster", "cluster_id", help="Which cluster of the file; needed when it holds several.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--quiet", is_flag=True, help="Print no values, only what is wrong or to be looked at.")
 @click.pass_context
 def check_config(
-    context: click.Context, config_path: str, settings_path: str | None, cluster_id: str | None, as_json: bool
+    context: click.Context, config_path: str, settings_path: str | None, cluster_id: str | None, as_json: bool, quiet: bool
 ) -> None:
     """Tell everything that is wrong with the configuration, and print every value in force and where it came from.
 
@@ -73,7 +74,7 @@ def check_config(
     if as_json:
         click.echo(json.dumps(as_object(verdict), indent=2))
     else:
-        show(verdict)
+        show(verdict, quiet=quiet)
     context.exit(verdict.exit_code)
 
 
@@ -126,8 +127,8 @@ def _own_problem(loaded: Loaded, path: str, text: str) -> Problem:
     return Problem(severity=Severity.ERROR, file=origin.file, line=origin.line, path=path, text=text)
 
 
-def show(verdict: Verdict) -> None:
-    for line in value_lines(verdict.in_force):
+def show(verdict: Verdict, *, quiet: bool = False) -> None:
+    for line in () if quiet else value_lines(verdict.in_force):
         click.echo(line)
     for kind, notes in (("warning", verdict.warnings), ("error", verdict.problems)):
         for note in notes:

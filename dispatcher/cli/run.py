@@ -6,6 +6,7 @@ What is wrong with the configuration is said before anything starts; the daemon 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +15,9 @@ import click
 
 from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, Loaded, Problem, known_secrets, load
 
-BAD_CONFIGURATION = 1  # a service manager should not start it again and again
+BAD_CONFIGURATION = 1
 UNREADABLE = 2
+NOT_CONFIGURED = 78  # EX_CONFIG: a service manager should not start it again and again
 
 
 @click.command()
@@ -23,10 +25,29 @@ UNREADABLE = 2
 @click.option("--settings", "settings_path", help=f"Our own settings; must exist when given.  [default: {DEFAULT_SETTINGS}]")
 @click.option("--cluster", "cluster_id", help="Which cluster of the file; needed when it holds several.")
 def run(config_path: str, settings_path: str | None, cluster_id: str | None) -> None:
-    """Run the dispatcher in the foreground until SIGTERM."""
+    """Run the dispatcher in the foreground until SIGTERM. SIGHUP reads the files again.
+
+    \b
+    Exit status:
+      0   it was asked to end
+      78  the configuration cannot be used: starting it again would not help
+    """
     loaded = load(config_path, settings_path, cluster_id)
-    config = usable(loaded)
+    config = startable(loaded)
     serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)), warnings=loaded.warnings)
+
+
+def startable(loaded: Loaded) -> Config:
+    """The configuration when everything that can be judged beforehand is right, the driver's parameters and files included;
+    else the end of the process, which a service manager does not answer by a restart."""
+    from dispatcher.cli.check_config import judge
+
+    problems = judge(loaded).problems
+    if loaded.config is None or problems:
+        for problem in (*loaded.warnings, *problems):
+            print(problem, file=sys.stderr)
+        raise SystemExit(NOT_CONFIGURED)
+    return loaded.config
 
 
 def usable(loaded: Loaded) -> Config:
@@ -60,7 +81,7 @@ def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequen
         set_up(form=logs.format, level=logs.level, cluster_id=config.cluster_id, secrets=secrets, audit_file=logs.audit_file)
     except OSError as error:
         print(f"AuditLog: {logs.audit_file} cannot be written: {error.strerror}", file=sys.stderr)
-        raise SystemExit(BAD_CONFIGURATION) from error
+        raise SystemExit(NOT_CONFIGURED) from error
     sys.setswitchinterval(0.001)
 
     def build_served() -> Any:
@@ -72,8 +93,23 @@ def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequen
     log = logging.getLogger(__name__)
     for problem in warnings:
         log.warning("%s", problem)
+    tell_other_sockets(config)
     log.info("starting on cluster %s", config.cluster_id)
     serve(build_served, Serving(listen=(f"{host}:{config.listen.port}",), announce=announce))
+
+
+def tell_other_sockets(config: Config) -> None:
+    """systemd's sockets win over InternalURLs, which says where others look for us."""
+    from dispatcher.web.sockets import handed_over, serves
+
+    given = handed_over(os.environ, os.getpid())
+    wanted = (config.listen.host, config.listen.port)
+    if given and not serves(given, wanted):
+        shown = ", ".join(f"{host}:{port}" if port else host for host, port in given)
+        logging.getLogger(__name__).warning(
+            "listening on %s as cloud-dispatcher.socket says, but the configuration says %s:%s: run cloud-dispatcher setup, or "
+            "systemctl edit cloud-dispatcher.socket", shown, *wanted,
+        )
 
 
 class Served:

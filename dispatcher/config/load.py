@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dispatcher.config.credentials import FOLDER, Credentials, find_credentials, with_credentials
 from dispatcher.config.files import Unreadable, read_text, source_of
 from dispatcher.config.instance_types import read_instance_types
 from dispatcher.config.keys import CLUSTER_KEYS, KEYS, OWN_KEYS, Key
@@ -32,7 +33,10 @@ from dispatcher.config.yaml_lines import Entry, Fields, Items, lines, parse, pla
 from dispatcher.core.settings import Settings
 
 DEFAULT_CONFIG = "/etc/arvados/config.yml"
+OWN_CONFIG = "/etc/cloud-dispatcher/config.yml"  # instead of the default one where that is not
 DEFAULT_SETTINGS = "/etc/cloud-dispatcher/settings.yml"
+
+STANDARD = (DEFAULT_CONFIG, OWN_CONFIG)  # their secrets may stand in FOLDER
 
 VMS = "Containers.CloudVMs"
 PARAMETERS = f"{VMS}.DriverParameters"
@@ -45,16 +49,31 @@ def load(
     cluster_id: str | None = None,
     *,
     machine: Machine | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Read both files. ``settings_path`` None: the default one, which may be absent. Never raises for what a file holds."""
-    notes: list[Problem] = []
-    top = _mapping_of(os.fspath(config_path), notes)
+    """Read both files. ``settings_path`` None: the default one, which may be absent. ``environment`` None: that of the process.
+    Never raises for what a file holds."""
+    path = config_place(os.fspath(config_path))
+    found = find_credentials(os.environ if environment is None else environment, FOLDER if path in STANDARD else "")
+    notes: list[Problem] = [*found.problems]
+    top = _mapping_of(path, notes)
     own = _own_reader(settings_path, notes)
     cluster = None if top is None else _cluster_reader(top, cluster_id)
     if top is None or own is None or cluster is None:
         return _without_config([*notes, *_problems(top, own, cluster)])
-    config = replace(_assemble(cluster, own, machine or this_machine()), source=source_of(os.fspath(config_path)))
+    _take_credentials(cluster, found)
+    config = replace(_assemble(cluster, own, machine or this_machine()), source=source_of(path))
     return _loaded(config, cluster, [*notes, *_problems(top, own, cluster)])
+
+
+def config_place(path: str) -> str:
+    """The cluster's file that is meant: on a computer without the usual one, our own."""
+    return OWN_CONFIG if path == DEFAULT_CONFIG and not os.path.exists(path) and os.path.exists(OWN_CONFIG) else path
+
+
+def _take_credentials(cluster: Reader, found: Credentials) -> None:
+    cluster.fields = with_credentials(cluster.fields, found)
+    cluster.elsewhere = {cluster.full(key): file for key, file in found.files.items()}
 
 
 def _problems(*readers: Reader | None) -> Iterable[Problem]:
@@ -85,7 +104,8 @@ def _loaded(config: Config, cluster: Reader, notes: list[Problem]) -> Loaded:
         in_force=config.in_force,
         file=cluster.file,
         prefix=cluster.prefix,
-        lines=_lines_for_others(cluster),
+        lines={path: line for path, line in _lines_for_others(cluster).items() if line},
+        elsewhere=cluster.elsewhere,
     )
 
 

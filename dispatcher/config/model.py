@@ -139,7 +139,7 @@ class CloudPart:
 class Loaded:
     """What came of reading the files. ``config`` is None when there is any error in ``problems``; ``in_force`` is filled as
     far as the files could be understood. ``lines``: path below ``prefix`` → line, of the
-    keys that only other rooms can judge."""
+    keys that only other rooms can judge. ``elsewhere``: path → file, of what stands in a file of its own."""
 
     config: Config | None
     problems: tuple[Problem, ...]
@@ -148,6 +148,7 @@ class Loaded:
     file: str = ""
     prefix: str = ""
     lines: Mapping[str, int] = field(repr=False, default_factory=dict)
+    elsewhere: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @property
     def unreadable(self) -> bool:
@@ -163,4 +164,5 @@ class Loaded:
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
         full = f"{self.prefix}.{path}" if self.prefix else path
-        return Problem(severity=Severity.ERROR, file=self.file, path=full, line=self.lines.get(known), text=text)
+        file = self.elsewhere.get(full, self.file)
+        return Problem(severity=Severity.ERROR, file=file, path=full, line=self.lines.get(known), text=text)

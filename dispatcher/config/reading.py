@@ -16,7 +16,8 @@ from dispatcher.config.yaml_lines import Entry, Fields, Node, Scalar
 
 
 class Reader:
-    """One mapping of a file. ``prefix`` is its dotted path; readers of one file share what they collect."""
+    """One mapping of a file. ``prefix`` is its dotted path; readers of one file share what they collect. ``elsewhere``: full
+    path → the file of a credential that stands for the value."""
 
     def __init__(self, file: str, fields: Fields, prefix: str = "", parent: Reader | None = None) -> None:
         self.file = file
@@ -24,6 +25,7 @@ class Reader:
         self.prefix = prefix
         self.problems: list[Problem] = parent.problems if parent else []
         self.in_force: list[InForce] = parent.in_force if parent else []
+        self.elsewhere: Mapping[str, str] = parent.elsewhere if parent else {}
 
     # Problems
 
@@ -34,9 +36,12 @@ class Reader:
         self._note(Severity.WARNING, path, line, text)
 
     def _note(self, severity: Severity, path: str, line: int | None, text: str) -> None:
-        problem = Problem(severity=severity, file=self.file, path=self.full(path), line=line, text=text)
+        problem = Problem(severity=severity, file=self._file(path), path=self.full(path), line=line or None, text=text)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def _file(self, path: str) -> str:
+        return self.elsewhere.get(self.full(path), self.file)
 
     def full(self, path: str) -> str:
         return ".".join(part for part in (self.prefix, path) if part)
@@ -82,7 +87,7 @@ class Reader:
             instead = key.default if key.default is not None else str(Source.CHOSEN)
             self.warn(key.path, entry.line, f"{key.kind.show(value)} counts as absent: {instead}")
             return self._by_default(key)
-        origin = Origin(source=Source.FILE, file=self.file, line=entry.line)
+        origin = Origin(source=Source.FILE, file=self._file(key.path), line=entry.line or None)
         self.show(key.path, hidden(value) if key.secret else key.kind.show(value), origin)
         return value
 
@@ -107,7 +112,7 @@ class Reader:
     def show_found(self, path: str, shown: str, entry: Entry | None) -> None:
         """Like ``show``, with the place of ``entry``, or the default when there is none."""
         source = Source.DEFAULT if entry is None else Source.FILE
-        self.show(path, shown, Origin(source=source, file=self.file, line=entry.line if entry else None))
+        self.show(path, shown, Origin(source=source, file=self._file(path), line=(entry.line or None) if entry else None))
 
     # Unknown keys
 

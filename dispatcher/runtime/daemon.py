@@ -192,6 +192,7 @@ class Daemon:
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
         self._refused_files = ""  # why the last reload changed nothing
+        self._need_start: tuple[str, ...] = ()  # keys that a reload found changed
 
     def _ports(self) -> Ports:
         config = self.config
@@ -324,11 +325,16 @@ class Daemon:
             log.error("%s", self._refused_files)
             return
         self._refused_files = ""
-        self.config, waiting = reloaded(self.config, fresh)
+        self.config, self._need_start = reloaded(self.config, fresh)
         self.store.post(m.SettingsLoaded(settings=_with_driver(self.config.settings, self._cloud)))
         log.info("settings reloaded")
-        if waiting:
-            log.warning("changed in the files, and of effect from the next start on: %s", ", ".join(waiting))
+        if told := self._waits_for_start():
+            log.warning("%s", told)
+
+    def _waits_for_start(self) -> str:
+        if not self._need_start:
+            return ""
+        return f"changed in the files, and of effect from the next start on: {', '.join(self._need_start)}"
 
     # -- what the web views, and what the service manager is told
 
@@ -380,7 +386,7 @@ class Daemon:
         found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(spending.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(self._keeper.problem)
-        found.append(self._refused_files)
+        found += [self._refused_files, self._waits_for_start()]
         found.append(state_folder_problem(self.config.state.folder))
         return [text for text in found if text]
 

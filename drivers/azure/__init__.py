@@ -6,6 +6,7 @@
 * ``quotas.py`` reads what is used of a quota;
 * ``notices.py`` reads what a machine is told of its end;
 * ``credentials.py`` and ``arm.py`` speak with Azure through its SDK, which nothing else here imports;
+* ``carried.py`` finds the SDK that a package brought along;
 * ``driver.py`` is the contract.
 """
 

@@ -6,6 +6,7 @@ import logging
 import time
 
 from dispatcher.driver import DriverSettings, Misconfigured
+from drivers.azure.carried import use_carried
 from drivers.azure.driver import AzureDriver
 from drivers.azure.parameters import parse
 
@@ -13,6 +14,7 @@ from drivers.azure.parameters import parse
 def open(settings: DriverSettings) -> AzureDriver:
     """Parameters: see ``docs/azure.md``. Makes no call. Raises Misconfigured."""
     parameters = parse(settings.parameters)
+    use_carried()
     try:
         from drivers.azure.arm import Arm
         from drivers.azure.credentials import open_credential
