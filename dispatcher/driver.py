@@ -146,6 +146,29 @@ class Usage:
     limit: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one instance of a type costs per hour. ``name`` is that of the InstanceType; ``currency`` is for display."""
+
+    name: str
+    per_hour: float
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeFacts:
+    """What the cloud says of an InstanceType, ``name`` as there. ``vcpus`` and ``ram_bytes``: what it really has, None = not
+    said. ``unavailable``: why a create of it must fail, as it is configured, whatever the quota; empty when it may succeed.
+    ``warning``: what else somebody should know. ``quota_group``: where the cloud itself names the group it counts against."""
+
+    name: str
+    vcpus: int | None = None
+    ram_bytes: int | None = None
+    unavailable: str = ""
+    warning: str = ""
+    quota_group: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """``complete`` is False when a page failed or was cut: such a list may add and refresh, and proves no absence."""
@@ -184,6 +207,10 @@ class Capabilities:
                               name is about to end, or an empty text
     ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against
     ``usages``                a list tells ``Listing.usages`` when it is asked for them: what is full is not asked for
+    ``prices``                ``prices(instance_types, call)`` returns what is known of their prices, as ``Price`` values; asked
+                              once per ``prices_period_s``
+    ``type_facts``            ``type_facts(instance_types, call)`` returns ``TypeFacts``: what cannot be had is not asked for;
+                              asked once per ``types_period_s``
     ``host_local``            instances share this host: their runner must not fence on host-wide paths
     """
 
@@ -196,6 +223,10 @@ class Capabilities:
     notices: bool = False
     quota_groups: bool = False
     usages: bool = False
+    prices: bool = False
+    prices_period_s: float = 86400.0
+    type_facts: bool = False
+    types_period_s: float = 3600.0
     host_local: bool = False
     limits: RateLimits = field(default_factory=RateLimits)
 

@@ -295,6 +295,11 @@ OWN_KEYS: tuple[Key, ...] = (
         "work; 0: not before the limit.", reload=True,
     ),
     _own(
+        "PricesFromCloud", FLAG, "settings.prices_from_cloud", "false",
+        "Whether the prices that the driver reads from the cloud count instead of Price in InstanceTypes: for the choice of a "
+        "type, the limits and the accounts. Otherwise a difference is a warning.", reload=True,
+    ),
+    _own(
         "AllowedImages", TEXTS, "settings.allowed_images", "[]",
         "Patterns (`*`, `?`, `[…]`) of the images that a container may ask for by `runtime_constraints.image_id`; one that asks "
         "for another is cancelled. Empty: what containers ask for is ignored, with a warning.", reload=True,

@@ -10,7 +10,7 @@ import pytest
 from dispatcher.contract.cloud import Cloud, Fault, Provoke, call, declared
 from dispatcher.contract.fixtures import ContractFixtures
 from dispatcher.contract.refusals import provoked
-from dispatcher.driver import Capabilities, CloudError, HostKey, InstanceType, Leftover
+from dispatcher.driver import Capabilities, CloudError, HostKey, InstanceType, Leftover, Price, TypeFacts
 
 METHODS = {
     "poll_create": ("poll_create",),
@@ -18,6 +18,8 @@ METHODS = {
     "delete_leftover": ("delete_leftover",),
     "notices": ("parse_notice",),
     "quota_groups": ("quota_group",),
+    "prices": ("prices",),
+    "type_facts": ("type_facts",),
 }
 
 
@@ -33,7 +35,8 @@ class OptionalTests(ContractFixtures):
         capabilities = declared(cloud.driver)
         declared_methods = [method for name, methods in METHODS.items() if getattr(capabilities, name) for method in methods]
         assert [method for method in declared_methods if not callable(getattr(cloud.driver, method, None))] == []
-        assert all(_is_span(value) for value in (capabilities.list_lag_s, capabilities.leftover_age_s))
+        spans = [getattr(capabilities, name) for name in Capabilities.__dataclass_fields__ if name.endswith("_s")]
+        assert all(_is_span(value) for value in spans)
         limits = capabilities.limits
         assert all(rate is None or rate > 0 for rate in (limits.create, limits.list, limits.destroy, limits.set_tags))
         assert limits.burst >= 1
@@ -93,6 +96,21 @@ class OptionalTests(ContractFixtures):
         cloud.wait_until(lambda: host_keys(created.id), "host keys are known")
         assert all(isinstance(key, HostKey) and key.type and key.base64 for key in host_keys(created.id))
         assert tuple(host_keys("no-such-instance")) == ()
+
+    def test_prices_and_facts_are_about_what_was_asked(self, cloud: Cloud, instance_type: InstanceType) -> None:
+        """Who declares ``prices`` or ``type_facts`` answers with values of the contract, under the names that were asked for, and
+        says nothing against creating the type that these tests create."""
+        capabilities = declared(cloud.driver)
+        asked = [name for name in ("prices", "type_facts") if getattr(capabilities, name)]
+        if not asked:
+            pytest.skip("neither prices nor type_facts is declared")
+        for name in asked:
+            ask: Callable[..., tuple[Price | TypeFacts, ...]] = getattr(cloud.driver, name)
+            found = ask([instance_type], call())
+            assert all(isinstance(one, Price | TypeFacts) and one.name == instance_type.name for one in found)
+            assert all(not one.unavailable for one in found if isinstance(one, TypeFacts))
+            assert all(one.per_hour >= 0 for one in found if isinstance(one, Price))
+            assert tuple(ask([], call())) == ()
 
     def test_a_quota_group_is_a_text(self, cloud: Cloud, instance_type: InstanceType) -> None:
         """Who declares ``quota_groups`` names one for every type, without asking the cloud."""

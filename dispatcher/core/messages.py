@@ -19,6 +19,7 @@ from dispatcher.core.looks import Place as Place
 from dispatcher.core.looks import Span as Span
 from dispatcher.core.looks import place as place
 from dispatcher.core.model import (
+    CataloguePart,
     ContainerRecord,
     DestroyCause,
     HoldoffKind,
@@ -26,7 +27,7 @@ from dispatcher.core.model import (
     QueueWrite,
 )
 from dispatcher.core.settings import Settings
-from dispatcher.driver import HostKey, Leftover, Scope, Usage
+from dispatcher.driver import HostKey, InstanceType, Leftover, Price, Scope, TypeFacts, Usage
 from dispatcher.driver import Instance as ListedInstance
 
 # --------------------------------------------------------------------------------------------------------------- failures
@@ -334,7 +335,7 @@ class TagsFailed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallReported(Event):
     """What the driver read out of an answer beside the answer itself, whether the call succeeded or not. ``call``: create,
-    list, destroy, set_tags or poll_create."""
+    list, destroy, set_tags, poll_create, prices or types."""
 
     call: str
     calls_remaining: float | None = None
@@ -351,6 +352,22 @@ class LeftoverDeleted(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftoverFailed(Event):
     id: str
+    failure: CloudFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueRead(Event):
+    """What the cloud says of ``types``, as they were configured when it was asked."""
+
+    part: CataloguePart
+    types: tuple[InstanceType, ...]
+    prices: tuple[Price, ...] = ()
+    facts: tuple[TypeFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueFailed(Event):
+    part: CataloguePart
     failure: CloudFailure
 
 
@@ -579,6 +596,13 @@ class DeleteLeftover(Action):
     """By the id that the cloud gave it."""
 
     id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadCatalogue(Action):
+    """Ask the driver what the configured instance types cost, or what they are."""
+
+    part: CataloguePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

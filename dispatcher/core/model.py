@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from dispatcher.core.hints import Hints
 from dispatcher.core.looks import Look, Sweep
 from dispatcher.core.maps import Map
+from dispatcher.core.offers import Asked as Asked
+from dispatcher.core.offers import Catalogue as Catalogue
+from dispatcher.core.offers import CataloguePart as CataloguePart
 from dispatcher.core.paces import NEVER as NEVER
 from dispatcher.core.paces import Bucket as Bucket
 from dispatcher.core.paces import CallReport as CallReport
@@ -405,6 +408,7 @@ class CloudView:
     leftovers: Mapping[str, KnownLeftover] = field(default_factory=dict)  # by id
     leftovers_listed_s: float = NEVER  # when the last list that told them all began
     usages_told_s: float = NEVER  # when a list last told how much of the quotas is used
+    catalogue: Catalogue = field(default_factory=Catalogue)
     probe_answered_s: float = NEVER  # newest full answer of any instance
     probe_answered_by: str = ""
     answers_since_s: float = NEVER  # since when some instance or other has answered, without a long gap

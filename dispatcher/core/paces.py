@@ -17,13 +17,15 @@ class HoldoffKind(enum.StrEnum):
     CAPACITY = "capacity"
     RATE = "rate limit"
     DENIED = "credentials"
+    UNAVAILABLE = "not offered"  # the cloud's catalogue says so; no call was refused
     ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdoff:
-    """No call of ``call`` (create, list, destroy, set_tags, poll_create) for ``key`` until ``until_s``. ``key`` is ``*`` for
-    everything, ``type:NAME`` or ``group:NAME``; ``strikes`` counts the refusals in a row and makes it grow."""
+    """No call of ``call`` (create, list, destroy, set_tags, poll_create, prices, types) for ``key`` until ``until_s``. ``key``
+    is ``*`` for everything, ``type:NAME``, ``group:NAME`` or ``offer:NAME`` (not in the cloud's catalogue); ``strikes`` counts
+    the refusals in a row and makes it grow."""
 
     call: str
     key: str

@@ -20,6 +20,7 @@ _FIRST_S = {
     HoldoffKind.CAPACITY: 30.0,
     HoldoffKind.RATE: 5.0,
     HoldoffKind.DENIED: 30.0,
+    HoldoffKind.UNAVAILABLE: 30.0,
     HoldoffKind.ERROR: 5.0,
 }
 LONGEST_S = 600.0
@@ -51,6 +52,7 @@ def _keys(state: State, type_name: str | None) -> Iterator[str]:
     yield "*"
     if type_name is not None:
         yield f"type:{type_name}"
+        yield f"offer:{type_name}"
         group = state.settings.quota_groups.get(type_name)
         if group is not None:
             yield f"group:{group}"

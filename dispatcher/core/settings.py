@@ -45,6 +45,8 @@ class Settings:
     max_price_per_hour: float = 0.0
     max_price_per_day: float = 0.0
     spending_soft_share: float = 0.8
+    prices_from_cloud: bool = False
+    prices_in_file: Mapping[str, float] = field(default_factory=dict)  # where the cloud's price stands in instance_types
 
     # Pace: None = chosen by us
     poll_interval_s: float | None = None
@@ -66,6 +68,8 @@ class Settings:
     deletes_leftovers: bool = False
     leftover_age_s: float = 0.0
     tells_usages: bool = False
+    prices_period_s: float = 0.0  # 0 = it tells none
+    types_period_s: float = 0.0  # likewise
     quota_groups: Mapping[str, str] = field(default_factory=dict)  # instance type → quota group
 
     # Patience

@@ -6,7 +6,7 @@ our InstanceSetID, or ``CloudCallFailed``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -25,13 +25,17 @@ from dispatcher.driver import (
     Leftover,
     Listing,
     Misconfigured,
+    Price,
+    TypeFacts,
 )
 from dispatcher.edge.cloud_answers import (
     BadAnswer,
     checked_capabilities,
     checked_created,
+    checked_facts,
     checked_host_keys,
     checked_listing,
+    checked_prices,
 )
 from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, choose, find_entries, load
 from dispatcher.edge.notices import Notices
@@ -124,6 +128,18 @@ class Cloud:
             self._warn_once(f"a notice cannot be read: {error}")
             return ""
         return tidy_text(notice) if isinstance(notice, str) else ""
+
+    def prices(self, types: Sequence[InstanceType], call: Call) -> tuple[Price, ...]:
+        """Of those that are asked about; none from a driver that declares no ``prices``."""
+        if not self.capabilities.prices:
+            return ()
+        return self._ask("prices", call, lambda: checked_prices(self._optional("prices")(types, call), types))
+
+    def type_facts(self, types: Sequence[InstanceType], call: Call) -> tuple[TypeFacts, ...]:
+        """Likewise."""
+        if not self.capabilities.type_facts:
+            return ()
+        return self._ask("type_facts", call, lambda: checked_facts(self._optional("type_facts")(types, call), types))
 
     def quota_group(self, instance_type: InstanceType) -> str:
         """The group whose quota this type counts against; all types share the group without a name when the driver has none.

@@ -8,25 +8,29 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dispatcher.core.failures import is_number
+from dispatcher.core.failures import is_number, tidy_text
 from dispatcher.driver import (
     Capabilities,
     CloudError,
     Created,
     HostKey,
     Instance,
+    InstanceType,
     Leftover,
     Listing,
     Presence,
+    Price,
     RateLimits,
+    TypeFacts,
     Usage,
 )
 
 Warn = Callable[[str], None]
+LEAST_PERIOD_S = 10.0  # tables change by the day; whoever asks more often has mistaken the unit
 
 _ADDRESS = re.compile(r"(?:[^\s:\[\]/]+|\[[0-9A-Fa-f:.%\w]+\])(?::\d{1,5})?|[0-9A-Fa-f:.]+(?:%\w+)?")
 
@@ -36,6 +40,8 @@ _METHODS = {
     "delete_leftover": "delete_leftover",
     "notices": "parse_notice",
     "quota_groups": "quota_group",
+    "prices": "prices",
+    "type_facts": "type_facts",
 }
 
 
@@ -147,6 +153,37 @@ def checked_host_keys(answer: object) -> tuple[HostKey, ...]:
     return keys
 
 
+def checked_prices(answer: object, types: Sequence[InstanceType]) -> tuple[Price, ...]:
+    """Of the types that were asked about, each once; what is no price is left out: it decides little."""
+    prices = {price.name: price for price in _as_tuple(answer, "the answer of prices") if _is_price(price)}
+    found = [prices[offer.name] for offer in types if offer.name in prices]
+    return tuple(replace(price, currency=tidy_text(str(price.currency))) for price in found)
+
+
+def _is_price(price: object) -> bool:
+    return isinstance(price, Price) and isinstance(price.name, str) and is_number(price.per_hour) and price.per_hour >= 0
+
+
+def checked_facts(answer: object, types: Sequence[InstanceType]) -> tuple[TypeFacts, ...]:
+    """Of the types that were asked about, each once. Raises BadAnswer for facts of the wrong kind: some of them forbid."""
+    facts: dict[str, TypeFacts] = {}
+    for fact in _as_tuple(answer, "the answer of type_facts"):
+        if not isinstance(fact, TypeFacts) or not all(isinstance(getattr(fact, name), str) for name in _FACT_TEXTS):
+            raise BadAnswer(f"type_facts must return TypeFacts whose texts are texts, not {fact!r:.200}")
+        facts[fact.name] = fact
+    return tuple(_tidy_facts(facts[offer.name]) for offer in types if offer.name in facts)
+
+
+_FACT_TEXTS = ("name", "unavailable", "warning", "quota_group")
+
+
+def _tidy_facts(fact: TypeFacts) -> TypeFacts:
+    return replace(
+        fact, unavailable=tidy_text(fact.unavailable), warning=tidy_text(fact.warning),
+        vcpus=fact.vcpus if is_number(fact.vcpus) else None, ram_bytes=fact.ram_bytes if is_number(fact.ram_bytes) else None,
+    )  # fmt: skip
+
+
 # ----------------------------------------------------------------------------------------------------------- capabilities
 
 
@@ -190,6 +227,8 @@ def _is_good(name: str, value: object, warn: Warn) -> bool:
     """Whether a declared value is of the right kind; if not, the default holds."""
     if name == "limits":
         good = isinstance(value, RateLimits)
+    elif name in ("prices_period_s", "types_period_s"):
+        good = isinstance(value, int | float) and is_number(value) and value >= LEAST_PERIOD_S
     elif name in ("list_lag_s", "leftover_age_s"):
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
     else:

@@ -85,6 +85,8 @@ def _with_driver(settings: Settings, cloud: Cloud) -> Settings:
         deletes_leftovers=can.delete_leftover,
         leftover_age_s=can.leftover_age_s,
         tells_usages=can.usages,
+        prices_period_s=can.prices_period_s if can.prices else 0.0,
+        types_period_s=can.types_period_s if can.type_facts else 0.0,
         cloud_limits=can.limits,
         quota_groups={name: cloud.quota_group(offer) for name, offer in settings.instance_types.items()},
     )

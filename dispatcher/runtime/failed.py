@@ -34,6 +34,8 @@ def failure_of(action: m.Action, began: float, text: str, *, sent: bool) -> list
             return [m.DestroyFailed(name=name, failure=cloud)]
         case m.SaveTags(name=name):
             return [m.TagsFailed(name=name, failure=cloud)]
+        case m.ReadCatalogue(part=part):
+            return [m.CatalogueFailed(part=part, failure=m.CloudFailure(text=text))]
         case m.DeleteLeftover(id=leftover_id):
             return [m.LeftoverFailed(id=leftover_id, failure=cloud)]
     return _instance_failure(action, began, text, sent=sent)

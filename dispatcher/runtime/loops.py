@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dispatcher.core import cadence, lifecycle, pacing, patience, reconcile, schedule, turns
+from dispatcher.core import cadence, catalogue, lifecycle, pacing, patience, reconcile, schedule, turns
 from dispatcher.core.model import State
 from dispatcher.core.schedule import Draw
 from dispatcher.runtime.loop import LoopSpec
@@ -28,9 +28,9 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
         ),
         LoopSpec(
             name="lifecycle",
-            planners=(lifecycle.plan, cadence.plan_lists),
+            planners=(lifecycle.plan, cadence.plan_lists, catalogue.plan),
             topics=("instances", "cloud", "control"),
-            due=_earliest(lifecycle.due_s, cadence.list_due_s),
+            due=_earliest(lifecycle.due_s, cadence.list_due_s, catalogue.due_s),
         ),
         LoopSpec(
             name="prober",

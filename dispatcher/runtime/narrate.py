@@ -14,6 +14,7 @@ from dispatcher.core import ending
 from dispatcher.core import messages as m
 from dispatcher.core.model import CallReport, CloudView, Holdoff, HoldoffKind, Instance, Leadership, QueueView, State
 from dispatcher.core.pacing import FEW_CALLS
+from dispatcher.runtime.tell_catalogue import catalogue_news
 from dispatcher.runtime.tell_containers import container_news
 from dispatcher.runtime.tell_instances import fields_said, instance_news
 from dispatcher.runtime.told import DEBUG, ERROR, INFO, WARNING, Kind, Moment, Told
@@ -40,6 +41,10 @@ def narrate(before: State, after: State, message: Message, now_s: float) -> list
                 news = instance_news(known, left, now_s, preemptible=_preemptible(before, known))
                 told.extend(_with_command(one, message) for one in news)
     told.extend(_surroundings(before, after, now_s))
+    if isinstance(message, m.SettingsLoaded) and before.settings is not after.settings:
+        told.append(Told(text="new settings are in force", kind=Kind.SETTINGS))
+    if isinstance(message, m.SettingsLoaded | m.CatalogueRead | m.CatalogueFailed):
+        told.extend(catalogue_news(before, after))
     return told
 
 
@@ -106,11 +111,11 @@ def _surroundings(before: State, after: State, now_s: float) -> Iterator[Told]:
         yield from _queue(before.queue, after.queue, after, now_s)
     if before.leadership is not after.leadership:
         yield from _leadership(before.leadership, after.leadership)
-    if before.settings is not after.settings:
-        yield Told(text="new settings are in force", kind=Kind.SETTINGS)
 
 
 def _holdoff(before: Holdoff | None, held: Holdoff, now_s: float) -> Iterator[Told]:
+    if before is not None and before.until_s > now_s and before.kind is held.kind is HoldoffKind.UNAVAILABLE:
+        return  # the catalogue says so again, each hour
     what = "everything" if held.key == "*" else held.key
     if held.until_s > now_s:
         text = f"no {held.call} for {what} for {held.until_s - now_s:.0f} s: {held.kind} ({held.strikes} in a row): {held.reason}"

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from dispatcher.core import messages as m
-from dispatcher.core.model import ContainerRecord, ContainerState, Instance, QueueWrite, State
+from dispatcher.core.model import CataloguePart, ContainerRecord, ContainerState, Instance, QueueWrite, State
 from dispatcher.core.notes import until_text
+from dispatcher.core.transitions.catalogue import as_in_file
 from dispatcher.core.transitions.cloud import all_tags, own_tags
 from dispatcher.core.transitions.outputs import awaited
 from dispatcher.driver import Call, CreateRequest, InstanceType
@@ -138,6 +139,7 @@ class Perform:
             m.RemoveInstance: self._remove,
             m.SaveTags: self._save_tags,
             m.DeleteLeftover: self._delete_leftover,
+            m.ReadCatalogue: self._read_catalogue,
             m.ProbeInstance: self._probe,
             m.StartContainer: self._start,
             m.KillProcess: self._kill,
@@ -336,6 +338,18 @@ class Perform:
         except CloudCallFailed as error:
             return [m.LeftoverFailed(id=action.id, failure=error.failure), *_reports("destroy", call)]
         return [m.LeftoverDeleted(id=action.id), *_reports("destroy", call)]
+
+    def _read_catalogue(self, action: m.ReadCatalogue, state: State) -> list[m.Event]:
+        call, cloud, part = self._call(state), self._ports.cloud, action.part
+        types = as_in_file(state.settings)
+        try:
+            if part is CataloguePart.PRICES:
+                told = m.CatalogueRead(part=part, types=types, prices=cloud.prices(types, call))
+            else:
+                told = m.CatalogueRead(part=part, types=types, facts=cloud.type_facts(types, call))
+        except CloudCallFailed as error:
+            return [m.CatalogueFailed(part=part, failure=error.failure), *_reports(part.value, call)]
+        return [told, *_reports(part.value, call)]
 
     # -- instances
 

@@ -20,7 +20,7 @@ from dispatcher.core.messages import Sight as Sight
 from dispatcher.core.messages import StartReport as StartReport
 from dispatcher.core.messages import Target as Target
 from dispatcher.core.model import ContainerRecord
-from dispatcher.driver import Call, Created, CreateRequest, HostKey, InstanceType, Leftover, Listing
+from dispatcher.driver import Call, Created, CreateRequest, HostKey, InstanceType, Leftover, Listing, Price, TypeFacts
 
 
 class Clock(Protocol):
@@ -67,6 +67,8 @@ class CloudPort(Protocol):
     def delete_leftover(self, leftover: Leftover, call: Call) -> None: ...
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]: ...
     def quota_group(self, instance_type: InstanceType) -> str: ...
+    def prices(self, types: Sequence[InstanceType], call: Call) -> tuple[Price, ...]: ...
+    def type_facts(self, types: Sequence[InstanceType], call: Call) -> tuple[TypeFacts, ...]: ...
 
 
 class InstancePort(Protocol):

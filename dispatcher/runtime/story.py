@@ -29,7 +29,9 @@ WAITING = 20_000  # changes that wait to be told, at most: each keeps a whole St
 LOOK_S = 0.5
 
 # Beginnings of observations: what they bring is told, not that they began.
-SILENT = frozenset({m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags, m.QueueHinted})
+SILENT = frozenset({
+    m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags, m.QueueHinted, m.ReadCatalogue,
+})  # fmt: skip
 
 
 AUDITED = frozenset({m.ExpireIdleBehavior})  # never left out, however much waits

@@ -43,6 +43,8 @@ FAULTS: tuple[str, ...] = (
     *("dispatcher killed", "leader changed", "wall clock jumped", "settings reloaded", "hint", "priority changed"),
     *("operator: run", "operator: hold", "operator: drain", "operator: for a time"),
     *("operator: kill container", "operator: kill instance"),
+    *(f"{part}: {trouble}" for part in ("prices", "types") for trouble in ("error", "driver bug")),
+    *("types: falsely not offered", "create: not offered"),
     "unlocked by somebody", "end announced", "usages: falsely full",
     *("hints deleted", "hints old", "hints cut off", "hints garbage"),
 )

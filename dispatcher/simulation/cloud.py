@@ -4,13 +4,13 @@ the rules allow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from dispatcher.core.failures import failure_of
 from dispatcher.core.messages import CloudCallFailed, CloudFailure
 from dispatcher.core.model import DestroyCause
-from dispatcher.driver import Call, CloudError, Created, CreateRequest, HostKey, InstanceType, Leftover, Listing
+from dispatcher.driver import Call, CloudError, Created, CreateRequest, HostKey, InstanceType, Leftover, Listing, Price, TypeFacts
 from drivers.stub import StubCloud, StubDriver
 
 from .queue import Violations
@@ -71,6 +71,12 @@ class FakeCloud:
 
     def host_keys(self, instance_id: str) -> tuple[HostKey, ...]:
         return self.driver.host_keys(instance_id)
+
+    def prices(self, types: Sequence[InstanceType], call: Call) -> tuple[Price, ...]:
+        return self._ask(lambda: self.driver.prices(types, call))
+
+    def type_facts(self, types: Sequence[InstanceType], call: Call) -> tuple[TypeFacts, ...]:
+        return self._ask(lambda: self.driver.type_facts(types, call))
 
     def quota_group(self, instance_type: InstanceType) -> str:
         return self.driver.quota_group(instance_type)

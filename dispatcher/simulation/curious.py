@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from dispatcher.core import invariants
 from dispatcher.core import messages as m
-from dispatcher.core.model import DestroyCause, State
+from dispatcher.core.model import CataloguePart, DestroyCause, State
 from dispatcher.core.transitions import Refused, begin, legal
 
 NOBODY, NOWHERE = "zzzzz-dz642-nosuchcontainer", "compute-nowhere"
@@ -72,6 +72,7 @@ class Curious:
             lambda: m.DestroyInstance(name=name, cause=chance.choice(list(DestroyCause)), reason="curious"),
             lambda: m.RemoveInstance(name=name),
             lambda: m.SaveTags(name=name),
+            lambda: m.ReadCatalogue(part=chance.choice(list(CataloguePart))),
             lambda: m.DeleteLeftover(id=self._leftover(state)),
             lambda: m.CondemnInstance(name=name, reason="curious"),
             lambda: m.ExpireIdleBehavior(name=name),

@@ -88,7 +88,8 @@ class Storm:
         self.chance = random.Random(f"storm {seed}")
         chosen = self._settings()
         attempts = self.chance.choice((chosen.max_dispatch_attempts, 1))  # the server may allow fewer than we were told
-        self.world = World(chosen, seed=seed, knobs=self._bad_cloud(), delays=self._bad_delays(), max_attempts=attempts)
+        knobs = self._bad_catalogue(self._bad_cloud())
+        self.world = World(chosen, seed=seed, knobs=knobs, delays=self._bad_delays(), max_attempts=attempts)
         self.world.listener = listener
         self.incidents = Incidents(self.world, self.chance)
         self.curious = Curious(random.Random(f"curious {seed}"))
@@ -96,7 +97,20 @@ class Storm:
 
     def _settings(self) -> Settings:
         """In one storm of four a container may not wait for ever. Drawn apart: the other storms are as they were."""
-        return replace(settings(self.chance), max_wait_s=random.Random(f"patience {self.seed}").choice((0.0, 0.0, 0.0, 200.0)))
+        max_wait_s = random.Random(f"patience {self.seed}").choice((0.0, 0.0, 0.0, 200.0))
+        from_cloud = random.Random(f"prices {self.seed}").choice((True, False))
+        return replace(settings(self.chance), max_wait_s=max_wait_s, prices_from_cloud=from_cloud)
+
+    def _bad_catalogue(self, knobs: StubKnobs) -> StubKnobs:
+        """Prices that move, types that are not there, or only said not to be. Drawn apart, for one storm of three."""
+        chance = random.Random(f"catalogue {self.seed}")
+        unoffered = frozenset(chance.choice(((), ("a1", "a8"), ("b2",))))
+        if chance.random() < 0.66:
+            return replace(knobs, catalogue_error_rate=0.0, unoffered=unoffered if chance.random() < 0.2 else frozenset())
+        return replace(
+            knobs, tells_types=True, tells_prices=True, unoffered=unoffered, catalogue_error_rate=chance.choice((0.0, 0.3)),
+            falsely_unoffered_rate=chance.choice((0.0, 0.2)), max_price_change=chance.choice((0.0, 0.5)),
+        )  # fmt: skip
 
     def _rate(self, most: float) -> float:
         """A chance that is often nothing and sometimes high."""

@@ -396,5 +396,7 @@ def _with_driver(settings: Settings, driver: StubDriver) -> Settings:
         deletes_leftovers=can.delete_leftover,
         leftover_age_s=can.leftover_age_s,
         tells_usages=can.usages,
+        prices_period_s=can.prices_period_s if can.prices else 0.0,
+        types_period_s=can.types_period_s if can.type_facts else 0.0,
         quota_groups={name: driver.quota_group(offer) for name, offer in settings.instance_types.items()},
     )

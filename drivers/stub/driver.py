@@ -5,7 +5,7 @@ It translates and checks what it is asked; the cloud decides what becomes of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dispatcher.driver import (
@@ -21,8 +21,10 @@ from dispatcher.driver import (
     Leftover,
     Listing,
     Presence,
+    Price,
+    TypeFacts,
 )
-from drivers.stub import refusals
+from drivers.stub import catalogue, refusals
 from drivers.stub.cloud import Owner, StubCloud
 from drivers.stub.instance import StubInstance
 
@@ -47,6 +49,10 @@ class StubDriver:
             leftover_age_s=knobs.leftover_age_s,
             quota_groups=True,
             usages=knobs.tells_usages,
+            prices=knobs.tells_prices,
+            prices_period_s=knobs.catalogue_period_s,
+            type_facts=knobs.tells_types,
+            types_period_s=knobs.catalogue_period_s,
         )
 
     # ---------------------------------------------------------------------------------------------------- the four calls
@@ -207,6 +213,16 @@ class StubDriver:
 
     def quota_group(self, instance_type: InstanceType) -> str:
         return refusals.quota_group(instance_type)
+
+    def prices(self, types: Sequence[InstanceType], call: Call) -> tuple[Price, ...]:
+        cloud = self.cloud
+        cloud.arrive("prices", 0.0, call)
+        return cloud.carry_out("prices", cloud.knobs.catalogue_error_rate, True, lambda: catalogue.prices(cloud, types))
+
+    def type_facts(self, types: Sequence[InstanceType], call: Call) -> tuple[TypeFacts, ...]:
+        cloud = self.cloud
+        cloud.arrive("types", 0.0, call)
+        return cloud.carry_out("types", cloud.knobs.catalogue_error_rate, True, lambda: catalogue.facts(cloud, types))
 
     def delete_leftover(self, leftover: Leftover, call: Call) -> None:
         """Gone already is success; what an instance still uses is refused, and to ask for it is a bug of the caller."""

@@ -23,6 +23,9 @@ class StubKnobs:
     deletes_leftovers: bool = True
     leftover_age_s: float = 20.0
     tells_usages: bool = False
+    tells_prices: bool = False
+    tells_types: bool = False
+    catalogue_period_s: float = 60.0
 
     # Pace: a call that comes sooner after the last one of its kind is refused with RateLimited
     min_create_interval_s: float = 0.05
@@ -41,6 +44,7 @@ class StubKnobs:
     quota_instances: int | None = None
     quota_by_group: Mapping[str, int] = field(default_factory=dict)
     capacity_by_type: Mapping[str, int] = field(default_factory=dict)
+    unoffered: frozenset[str] = frozenset()  # names of instance types that the cloud does not have
     denied: bool = False
     false_full_rate: float = 0.0  # what it says of its quota is older than an instance that went
 
@@ -51,6 +55,12 @@ class StubKnobs:
     set_tags_error_rate: float = 0.05
     poll_create_error_rate: float = 0.05
     driver_bug_rate: float = 0.0  # an exception that the contract does not know
+
+    # The catalogue of prices and types
+    catalogue_error_rate: float = 0.05
+    falsely_unoffered_rate: float = 0.0  # it says that it does not have a type, and it has
+    price_of: Mapping[str, float] = field(default_factory=dict)  # instance type → what it asks; else the file's price
+    max_price_change: float = 0.0  # the price that it asks differs from the file's by up to this share
 
     # Unknown outcomes
     lost_answer_rate: float = 0.05  # create, destroy and set_tags take effect, and the call raises
@@ -115,6 +125,7 @@ _KIND: dict[str, Any] = {
     "lost_answer_rate": 0.0,
     "false_unknown_rate": 0.0,
     "late_failure_rate": 0.0,
+    "catalogue_error_rate": 0.0,
     "list_lag_s": 0.0,
     "tags_lag_s": 0.0,
     "partial_list_rate": 0.0,

@@ -72,6 +72,9 @@ def check_login(cloud: StubCloud) -> None:
 
 def check_room(cloud: StubCloud, request: CreateRequest, now: float) -> None:
     """Quota counts what exists, also what is being deleted; capacity is per instance type."""
+    if request.instance_type.name in cloud.knobs.unoffered:
+        cloud.faults["create: not offered"] += 1
+        raise NoCapacity(f"{request.instance_type.provider_type} is not sold here", scope=Scope.TYPE)
     types = [instance.type for instance in cloud.existing(now)]
     group = quota_group(request.instance_type)
     of_group = sum(quota_group(instance_type) == group for instance_type in types)

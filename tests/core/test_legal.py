@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.core import messages as m
-from dispatcher.core.model import ContainerState, DestroyCause, Phase, QueueWrite
+from dispatcher.core.model import CataloguePart, ContainerState, DestroyCause, Phase, QueueWrite
 from dispatcher.core.transitions import INTENTS, legal
 from tests.core.build import C1, C2, NOW, container, instance, offer, settings, state, wants
 
@@ -18,7 +18,7 @@ ONE_OF_EACH = (
     m.CancelContainer(uuid=C1, error=""), m.BindContainer(uuid=C1, instance="i1"), m.ReleaseContainer(uuid=C1),
     m.ForgetContainer(uuid=C1), CREATE, m.PollCreate(name="i1"), m.ListInstances(),
     m.DestroyInstance(name="i1", cause=DestroyCause.OPERATOR, reason=""), m.RemoveInstance(name="i1"), m.SaveTags(name="i1"),
-    m.DeleteLeftover(id="d1"),
+    m.DeleteLeftover(id="d1"), m.ReadCatalogue(part=CataloguePart.PRICES),
     m.CondemnInstance(name="i1", reason=""), m.ExpireIdleBehavior(name="i1"), m.ProbeInstance(name="i1"), START,
     m.KillProcess(name="i1", uuid=C1, signal=15, reason=""), m.FetchOutput(name="i1", uuid=C1),
 )  # fmt: skip

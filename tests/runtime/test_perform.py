@@ -12,6 +12,7 @@ import pytest
 from dispatcher.core import messages as m
 from dispatcher.core.looks import Look
 from dispatcher.core.model import (
+    CataloguePart,
     ContainerRecord,
     ContainerState,
     DestroyCause,
@@ -25,7 +26,7 @@ from dispatcher.core.model import (
 )
 from dispatcher.core.transitions import INTENTS, WITHOUT_EFFECT
 from dispatcher.core.transitions.cloud import own_tags
-from dispatcher.driver import Created, HostKey, Leftover, Listing
+from dispatcher.driver import Created, HostKey, Leftover, Listing, Price, TypeFacts
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.runtime.perform import NOT_LEADING, SLICE, Perform, Ports, Tally, failure_of, init_script, slices
 from tests.runtime.states import TYPE, Clock, container, instance, leading, uuid
@@ -34,6 +35,8 @@ TOKEN = "zzzzz-gj3su-000000000000001"
 RECORD = ContainerRecord(uuid=uuid(1), state=ContainerState.LOCKED, priority=1, locked_by_uuid=TOKEN)
 LISTED = ListedInstance(id="id-i1", name="i1", provider_type="s")
 BEGAN_S = 100.0
+TYPES = (TYPE,)
+PRICE, FACTS = Price(name=TYPE.name, per_hour=0.5), TypeFacts(name=TYPE.name, vcpus=1)
 
 QUEUE_FAILURE = m.QueueFailure(text="no answer", status=502)
 CLOUD_FAILURE = m.CloudFailure(text="refused")
@@ -125,6 +128,14 @@ class CloudWorld(World):
     def quota_group(self, instance_type: Any) -> str:
         return ""
 
+    def prices(self, types: Any, call: Any) -> tuple[Price, ...]:
+        self._tell(call)
+        return self._answer("prices", (PRICE,), types)
+
+    def type_facts(self, types: Any, call: Any) -> tuple[TypeFacts, ...]:
+        self._tell(call)
+        return self._answer("type_facts", (FACTS,), types)
+
 
 class InstanceWorld(World):
     def probe(self, target: m.Target, *, boot: bool) -> m.ProbeReport:
@@ -196,6 +207,7 @@ def queue_bug(text: str) -> m.QueueFailure:
 
 BUG = "a bug in the dispatcher: ZeroDivisionError"
 UNKNOWN = m.CloudFailure(text=BUG, outcome_unknown=True)
+SAID_BUG = m.CloudFailure(text=BUG)
 STOPPED = m.CloudFailure(text=NOT_LEADING)
 GONE = m.CloudFailure(text="i1 is gone")
 
@@ -283,6 +295,22 @@ TABLE = [
         bug=[m.TagsFailed(name="i1", failure=UNKNOWN)],
         stopped=[m.TagsFailed(name="i1", failure=STOPPED)],
         gone=[m.TagsSaved(name="i1", tags={})],
+    ),
+    Row(
+        action=m.ReadCatalogue(part=CataloguePart.PRICES),
+        done=[m.CatalogueRead(part=CataloguePart.PRICES, types=TYPES, prices=(PRICE,))],
+        refused=[m.CatalogueFailed(part=CataloguePart.PRICES, failure=CLOUD_FAILURE)],
+        bug=[m.CatalogueFailed(part=CataloguePart.PRICES, failure=SAID_BUG)],
+        stopped=[m.CatalogueFailed(part=CataloguePart.PRICES, failure=STOPPED)],
+        gone=None,
+    ),
+    Row(
+        action=m.ReadCatalogue(part=CataloguePart.TYPES),
+        done=[m.CatalogueRead(part=CataloguePart.TYPES, types=TYPES, facts=(FACTS,))],
+        refused=[m.CatalogueFailed(part=CataloguePart.TYPES, failure=CLOUD_FAILURE)],
+        bug=[m.CatalogueFailed(part=CataloguePart.TYPES, failure=SAID_BUG)],
+        stopped=[m.CatalogueFailed(part=CataloguePart.TYPES, failure=STOPPED)],
+        gone=None,
     ),
     Row(
         action=m.DeleteLeftover(id="d1"),
@@ -375,6 +403,8 @@ CALLS = [
     (m.CreateInstance(name="i1", instance_type="small", secret="s"), "create"),
     (m.PollCreate(name="i1"), "poll_create"),
     (m.ListInstances(), "list"),
+    (m.ReadCatalogue(part=CataloguePart.PRICES), "prices"),
+    (m.ReadCatalogue(part=CataloguePart.TYPES), "types"),
     (m.DestroyInstance(name="i1", cause=DestroyCause.IDLE, reason="idle"), "destroy"),
     (m.SaveTags(name="i1"), "set_tags"),
 ]

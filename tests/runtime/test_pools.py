@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from dispatcher.core import messages as m
-from dispatcher.core.model import DestroyCause
+from dispatcher.core.model import CataloguePart, DestroyCause
 from dispatcher.core.transitions import INTENTS, WITHOUT_EFFECT
 from dispatcher.runtime.pools import LANES, MOST_HUNG, WITH_EFFECT, Lane, Lanes, lane_of
 from tests.runtime.states import instance, leading, uuid
@@ -204,6 +204,7 @@ LANE_OF: list[tuple[m.Action, str]] = [
     (m.UnlockContainer(uuid=uuid(1), reason="r"), "writes"),
     (m.CancelContainer(uuid=uuid(1), error="e"), "writes"),
     (m.ListInstances(), "list"),
+    (m.ReadCatalogue(part=CataloguePart.TYPES), "catalogue"),
     (m.CreateInstance(name="i1", instance_type="small", secret="s"), "create"),
     (m.PollCreate(name="i1"), "create"),
     (m.DestroyInstance(name="i1", cause=DestroyCause.IDLE, reason="r"), "destroy"),
@@ -237,8 +238,8 @@ def test_instances_that_fail_keep_to_their_own_lane(failures: int, lane: str) ->
 
 
 def test_lanes_with_an_effect_are_waited_for_at_a_stop() -> None:
-    """What only asks can be asked again: polls, reads, lists, probes and outputs."""
-    assert set(LANES) - set(WITH_EFFECT) == {"poll", "details", "list", "probe", "failing probe", "output"}
+    """What only asks can be asked again: polls, reads, lists, the catalogue, probes and outputs."""
+    assert set(LANES) - set(WITH_EFFECT) == {"poll", "details", "list", "catalogue", "probe", "failing probe", "output"}
 
 
 class Busy:

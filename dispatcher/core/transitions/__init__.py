@@ -12,7 +12,7 @@ from typing import Any
 from dispatcher.core import messages as m
 from dispatcher.core import spending
 from dispatcher.core.model import State
-from dispatcher.core.transitions import cloud, hinted, leftovers, operators, outputs, polls, processes, queue
+from dispatcher.core.transitions import catalogue, cloud, hinted, leftovers, operators, outputs, polls, processes, queue
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.outages import watched
 from dispatcher.core.transitions.table import IllegalTransition
@@ -47,6 +47,8 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.CallReported: cloud.call_reported,
     m.LeftoverDeleted: leftovers.deleted,
     m.LeftoverFailed: leftovers.failed,
+    m.CatalogueRead: operators.catalogue_told,
+    m.CatalogueFailed: catalogue.failed,
     m.Probed: processes.probed,
     m.StartEnded: processes.start_ended,
     m.KillEnded: processes.kill_ended,
@@ -79,6 +81,7 @@ INTENTS: dict[type[m.Action], Change] = {
     m.RemoveInstance: cloud.begin_remove,
     m.SaveTags: cloud.begin_save_tags,
     m.DeleteLeftover: leftovers.begin_delete,
+    m.ReadCatalogue: catalogue.begin_read,
     m.CondemnInstance: operators.begin_condemn,
     m.ExpireIdleBehavior: operators.begin_expire,
     m.ProbeInstance: processes.begin_probe,

@@ -26,6 +26,7 @@ from dispatcher.core.messages import (
     PollCreate,
     PollQueue,
     ProbeInstance,
+    ReadCatalogue,
     ReadContainers,
     ReleaseContainer,
     RemoveInstance,
@@ -44,6 +45,7 @@ from dispatcher.core.model import (
     State,
 )
 from dispatcher.core.transitions import locks, polls, table
+from dispatcher.core.transitions.catalogue import readable
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
 from dispatcher.core.transitions.leftovers import deletable
 from dispatcher.core.transitions.outputs import fetchable, keeping
@@ -419,6 +421,7 @@ RULES: dict[type[Action], Callable[[State, Any, float], Reason]] = {
     RemoveInstance: _remove,
     SaveTags: _save_tags,
     DeleteLeftover: deletable,
+    ReadCatalogue: readable,
     CondemnInstance: _condemn,
     ExpireIdleBehavior: _expire,
     ProbeInstance: _probe,

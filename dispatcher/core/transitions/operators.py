@@ -7,6 +7,7 @@ import math
 from dispatcher.core import sizing, spending
 from dispatcher.core.maps import Map
 from dispatcher.core.messages import (
+    CatalogueRead,
     CondemnInstance,
     ContainerKillRequested,
     ExpireIdleBehavior,
@@ -18,7 +19,8 @@ from dispatcher.core.messages import (
 )
 from dispatcher.core.model import NEVER, Container, IdleBehavior, Instance, Kill, OperatorNote, State
 from dispatcher.core.notes import one_line
-from dispatcher.core.transitions import polls
+from dispatcher.core.settings import Settings
+from dispatcher.core.transitions import catalogue, polls
 from dispatcher.core.transitions.changes import put_container, put_containers, put_instance, resize
 from dispatcher.core.transitions.cloud import WITHOUT_TYPE
 from dispatcher.core.values import replace
@@ -122,9 +124,22 @@ def _judge_types(state: State) -> State:
 
 
 def settings_loaded(state: State, event: SettingsLoaded, now: float) -> State:
-    """New settings: what fits where is computed again, for every container whose needs are known, and an instance whose type
-    is configured no longer takes no more work."""
-    state = _judge_types(replace(state, settings=event.settings))
+    """New settings, with what the cloud said of the types that they keep."""
+    state = catalogue.forget_changed(state, event.settings, now)
+    return _under(state, catalogue.in_force(event.settings, state.cloud.catalogue))
+
+
+def catalogue_told(state: State, event: CatalogueRead, now: float) -> State:
+    """What the cloud says of the types may change what they cost here, and against which quota they count."""
+    state = catalogue.told(state, event, now)
+    laid = catalogue.in_force(state.settings, state.cloud.catalogue)
+    return state if laid is state.settings else _under(state, laid)
+
+
+def _under(state: State, settings: Settings) -> State:
+    """What fits where is computed again, for every container whose needs are known, and an instance whose type is configured no
+    longer takes no more work."""
+    state = _judge_types(replace(state, settings=settings))
     memo = sizing.memo(state.settings)
     alone: list[Container] = []
     for container in state.containers.all():

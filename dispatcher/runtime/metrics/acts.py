@@ -27,6 +27,7 @@ OPERATIONS: dict[type[m.Action], str] = {
     m.DestroyInstance: "Destroy",
     m.SaveTags: "SetTags",
     m.PollCreate: "PollCreate",
+    m.ReadCatalogue: "ReadCatalogue",
 }
 REQUESTS: dict[type[m.Action], str] = {
     m.PollQueue: "poll",

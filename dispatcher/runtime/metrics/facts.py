@@ -25,7 +25,9 @@ Message = m.Event | m.Action
 
 WAITING = 5_000  # changes that wait to be looked at, at most: each keeps a whole State alive
 LOOK_S = 1.0
-BEGINNINGS = frozenset({m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags})
+BEGINNINGS = frozenset({
+    m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags, m.ReadCatalogue,
+})  # fmt: skip
 
 _BEFORE_READY = (Phase.CREATING, Phase.BOOTING, Phase.UNKNOWN)
 _NOT_YET = (ProcessPhase.STARTING, ProcessPhase.UNCERTAIN)
