@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from dispatcher.cli.drivers import driver_problem
+from dispatcher.cli.words import printable
 from dispatcher.config import (
     DEFAULT_CONFIG,
     DEFAULT_SETTINGS,
@@ -142,11 +143,6 @@ def value_lines(in_force: Iterable[InForce]) -> list[str]:
     first = max((len(path) for path, _, _ in rows), default=0)
     second = min(WIDEST_VALUE, max((len(value) for _, value, _ in rows), default=0))
     return [f"{path:<{first}}  {value:<{second}}  {origin}" for path, value, origin in rows]
-
-
-def printable(text: str) -> str:
-    """Control characters from a file must not reach the terminal."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def as_object(verdict: Verdict) -> dict[str, Any]:

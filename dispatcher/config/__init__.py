@@ -5,6 +5,7 @@
 
 from dispatcher.config.load import DEFAULT_CONFIG, DEFAULT_SETTINGS, load, load_cloud_part
 from dispatcher.config.machine import Machine
+from dispatcher.config.management import load_management_part
 from dispatcher.config.model import (
     API,
     Access,
@@ -14,6 +15,7 @@ from dispatcher.config.model import (
     Listen,
     Loaded,
     Logs,
+    ManagementPart,
     PostgreSQL,
     Runner,
     StatePlaces,
@@ -36,6 +38,7 @@ __all__ = [
     "Loaded",
     "Logs",
     "Machine",
+    "ManagementPart",
     "Origin",
     "PostgreSQL",
     "Problem",
@@ -47,5 +50,6 @@ __all__ = [
     "known_secrets",
     "load",
     "load_cloud_part",
+    "load_management_part",
     "reloaded",
 ]

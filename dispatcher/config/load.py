@@ -6,7 +6,7 @@ Everything that is wrong is told at once. A Config exists only when nothing is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,16 +54,11 @@ def load(
     """Read both files. ``settings_path`` None: the default one, which may be absent. ``environment`` None: that of the process.
     Never raises for what a file holds."""
     path = config_place(os.fspath(config_path))
-    found = find_credentials(os.environ if environment is None else environment, FOLDER if path in STANDARD else "")
-    notes: list[Problem] = [*found.problems]
-    top = _mapping_of(path, notes)
-    own = _own_reader(settings_path, notes)
-    cluster = None if top is None else _cluster_reader(top, cluster_id)
-    if top is None or own is None or cluster is None:
-        return _without_config([*notes, *_problems(top, own, cluster)])
-    _take_credentials(cluster, found)
+    cluster, own, notes = cluster_of(path, settings_path, cluster_id, os.environ if environment is None else environment)
+    if own is None or cluster is None:
+        return _without_config(notes())
     config = replace(_assemble(cluster, own, machine or this_machine()), source=source_of(path))
-    return _loaded(config, cluster, [*notes, *_problems(top, own, cluster)])
+    return _loaded(config, cluster, notes())
 
 
 def config_place(path: str) -> str:
@@ -151,6 +146,20 @@ def _cluster_reader(top: Reader, wanted: str | None) -> Reader | None:
     else:
         return top.below("Clusters").below(name, clusters[name])
     return None
+
+
+def cluster_of(
+    path: str, settings_path: str | os.PathLike[str] | None, cluster_id: str | None, environment: Mapping[str, str]
+) -> tuple[Reader | None, Reader | None, Callable[[], list[Problem]]]:
+    """The cluster's part with its credentials, our own file, and all problems found up to the moment when they are asked for."""
+    found = find_credentials(environment, FOLDER if path in STANDARD else "")
+    notes: list[Problem] = [*found.problems]
+    top = _mapping_of(path, notes)
+    own = _own_reader(settings_path, notes)
+    cluster = None if top is None else _cluster_reader(top, cluster_id)
+    if cluster is not None and own is not None:
+        _take_credentials(cluster, found)
+    return cluster, own, lambda: [*notes, *_problems(top, own, cluster)]
 
 
 def load_cloud_part(path: str, cluster_id: str | None = None) -> CloudPart:

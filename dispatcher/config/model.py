@@ -136,6 +136,18 @@ class CloudPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManagementPart:
+    """What a client of the management API needs. ``urls`` of all dispatchers, without a slash at their end; ``certificate_file``
+    and ``insecure`` as for the API. ``problems`` are those that were found in it."""
+
+    urls: tuple[str, ...] = ()
+    token: str = field(repr=False, default="")
+    insecure: bool = False
+    certificate_file: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What came of reading the files. ``config`` is None when there is any error in ``problems``; ``in_force`` is filled as
     far as the files could be understood. ``lines``: path below ``prefix`` → line, of the

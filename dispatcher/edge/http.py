@@ -64,12 +64,12 @@ class Client:
         self._secrets = _secrets(endpoint.token)
         self._proxies = transport.proxies_for(endpoint.url)
         self._session = transport.new_session(
-            context=_tls_context(endpoint),
+            context=tls_context_for(endpoint),
             verify=not endpoint.insecure,
             server_address=endpoint.server_address,
             proxies=self._proxies,
         )
-        self._session.auth = _Bearer(endpoint.token)
+        self._session.auth = Bearer(endpoint.token)
         if endpoint.insecure:
             transport.accept_unverified(urlsplit(endpoint.url).hostname or "")
             log.warning("TLS.Insecure: the certificate of %s is not verified; anybody in between can read the token", self.place)
@@ -141,9 +141,9 @@ class Client:
     def _answer(self, what: str, response: requests.Response) -> dict[str, Any]:
         status = response.status_code
         if status != 200:
-            body, _ = _read(response, LARGEST_ERROR)
-            self._fail(what, _refusal(response, body), status)
-        body, complete = _read(response, LARGEST_ANSWER)
+            body, _ = read_bounded(response, LARGEST_ERROR)
+            self._fail(what, refusal(response, body), status)
+        body, complete = read_bounded(response, LARGEST_ANSWER)
         if not complete:
             self._fail(what, f"the answer is larger than {LARGEST_ANSWER // 1_000_000} MB", status)
         try:
@@ -152,7 +152,7 @@ class Client:
             self._fail(what, f"the answer is no JSON object ({error}): {_excerpt(body)}", status, error)
 
     def _unreachable(self, what: str, error: requests.RequestException) -> NoReturn:
-        text = _why_unreachable(self.endpoint, error)
+        text = why_unreachable(self.endpoint, error)
         failure = self._failure(f"{what}: {text}", None)
         dropped = isinstance(error, requests.ConnectionError) and any(isinstance(each, ProtocolError) for each in error.args)
         raise (_ConnectionDropped if dropped else QueueError)(failure) from error
@@ -178,7 +178,7 @@ _HEADERS = {
 }
 
 
-class _Bearer(requests.auth.AuthBase):
+class Bearer(requests.auth.AuthBase):
     def __init__(self, token: str) -> None:
         self._token = token
 
@@ -187,7 +187,7 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-def _tls_context(endpoint: Endpoint) -> Any:
+def tls_context_for(endpoint: Endpoint) -> Any:
     """Reading the whole store takes a moment, so it is left out where no TLS is spoken."""
     try:
         return transport.tls_context(endpoint.ca_file, insecure=endpoint.insecure, trust=endpoint.place.startswith("https:"))
@@ -240,7 +240,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
+def read_bounded(response: requests.Response, limit: int) -> tuple[bytes, bool]:
     """The body, and whether that was all of it."""
     response.raw.enforce_content_length = True  # older versions take half a body for all of it
     chunks, size = [], 0
@@ -255,7 +255,7 @@ def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
 # ----------------------------------------------------------------------------------------------------------------- errors
 
 
-def _refusal(response: requests.Response, body: bytes) -> str:
+def refusal(response: requests.Response, body: bytes) -> str:
     if response.is_redirect or 300 <= response.status_code < 400:
         return f"HTTP {response.status_code}: sent on to {_host(response.headers.get('Location', ''))}, which is not followed"
     return f"HTTP {response.status_code}: {error_text(body)}"
@@ -286,7 +286,7 @@ def _one_line(text: str) -> str:
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 3] + "..."
 
 
-def _why_unreachable(endpoint: Endpoint, error: requests.RequestException) -> str:
+def why_unreachable(endpoint: Endpoint, error: requests.RequestException) -> str:
     """In our words: the library's own texts name the whole URL."""
     reason = _one_line(_innermost(error))
     if isinstance(error, requests.exceptions.SSLError):

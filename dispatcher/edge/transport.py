@@ -193,13 +193,31 @@ def _dial(connection: Any, server_address: str) -> socket.socket:
     """Connect to where the URL says, or to ``server_address`` instead; port, Host header and TLS name stay those of the URL."""
     host = (server_address or connection.host).strip("[]")
     try:
-        plain = socket.create_connection((host, connection.port), connection.timeout)
+        plain = _unix(host, connection.timeout) if host.startswith("/") else _tcp(host, connection)
     except TimeoutError as error:
         raise ConnectTimeoutError(connection, f"no connection within {connection.timeout:g} s") from error
     except OSError as error:
-        raise NewConnectionError(connection, f"no connection to {host} port {connection.port}: {error}") from error
-    for option in connection.socket_options or ():
-        plain.setsockopt(*option)
+        where = host if host.startswith("/") else f"{host} port {connection.port}"
+        raise NewConnectionError(connection, f"no connection to {where}: {error}") from error
     bounded_socket = _BoundedSocket(fileno=plain.detach())
     bounded_socket.settimeout(connection.timeout)
     return bounded_socket
+
+
+def _tcp(host: str, connection: Any) -> socket.socket:
+    plain = socket.create_connection((host, connection.port), connection.timeout)
+    for option in connection.socket_options or ():
+        plain.setsockopt(*option)
+    return plain
+
+
+def _unix(path: str, timeout_s: float | None) -> socket.socket:
+    """A socket of this host, named by its absolute path instead of a host."""
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        plain.settimeout(timeout_s)
+        plain.connect(path)
+    except OSError:
+        plain.close()
+        raise
+    return plain

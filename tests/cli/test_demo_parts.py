@@ -13,11 +13,13 @@ import pytest
 
 from dispatcher.cli.demo import processes, setup
 from dispatcher.cli.demo.folder import Folder, InUse, Lock, Unusable, prepare
-from dispatcher.cli.demo.news import duration, news, table
+from dispatcher.cli.demo.news import news, table
 from dispatcher.cli.demo.picture import Container, Instance, Job, Picture, problems, short_name
-from dispatcher.cli.demo.screen import Screen, Sight, frame
+from dispatcher.cli.demo.screen import Sight, frame
 from dispatcher.cli.demo.watch import Places, seconds, tidy
 from dispatcher.cli.demo.workload import SAMPLE, BadWorkload, Piece, Run, new_run, read_workload, request_for, unfinished
+from dispatcher.cli.terminal import Screen
+from dispatcher.cli.words import duration
 from dispatcher.config import load
 from tests.cli.demo_world import command
 

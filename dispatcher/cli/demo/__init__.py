@@ -32,8 +32,8 @@ def demo(data: str, stay: bool, stopping: bool, workload_file: Path | None) -> N
     """
     from dispatcher.cli.demo import show
     from dispatcher.cli.demo.folder import InUse, Lock, Unusable, prepare
-    from dispatcher.cli.demo.screen import Screen
     from dispatcher.cli.demo.workload import SAMPLE, BadWorkload, read_workload
+    from dispatcher.cli.terminal import Screen
 
     path = show.path_of(data)
     if stopping and not path.exists():

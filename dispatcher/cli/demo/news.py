@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from dispatcher.cli.demo.picture import Container, Job, Picture
+from dispatcher.cli.words import duration, fitted
 
 HEADINGS = ("container", "state", "exit", "reason", "instance", "waited", "ran")
 RIGHT = {2, 5, 6}  # columns of numbers
@@ -100,20 +101,3 @@ def _line(row: Sequence[str], sizes: Sequence[int]) -> str:
         for number, (text, size) in enumerate(zip(row, sizes, strict=True))
     ]
     return "  ".join(cells).rstrip()
-
-
-def fitted(text: str, size: int) -> str:
-    return text if len(text) <= size else text[: max(0, size - 3)] + "..."
-
-
-def duration(value_s: float | None) -> str:
-    """Short, for people: ``4.2 s``, ``3m07s``."""
-    if value_s is None:
-        return ""
-    if value_s < 60:
-        return f"{value_s:.1f} s"
-    return f"{int(value_s) // 60}m{int(value_s) % 60:02}s"
-
-
-def money(amount: float) -> str:
-    return f"${amount:.4f}"

@@ -1,107 +1,18 @@
-"""The terminal: a compact view that is drawn over itself, or plain lines where there is no terminal. ``frame`` is pure.
-
-Nothing is hidden and no other screen is used, so that a demo that is killed leaves the terminal as it should be.
-"""
+"""The demo's view as lines of a terminal. ``frame`` is pure: everything that it is made from is handed in."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
-from dispatcher.cli.demo.news import duration, fitted, money
 from dispatcher.cli.demo.picture import Job, Picture
+from dispatcher.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Line, Span, line
+from dispatcher.cli.words import duration, money
 
-BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 STATE_COLOURS = {"running": GREEN, "idle": CYAN, "booting": YELLOW, "shutdown": DIM, "unknown": YELLOW}
-UP, CLEAR_LINE, CLEAR_BELOW, CLEAR_ALL = "\x1b[{}A", "\x1b[K", "\x1b[J", "\x1b[2J\x1b[H"
 MOST_WAITING = 4
 BAR_WIDTH = 24
 CALM_INSTANCES = 4  # so many lines are kept for instances, so that the view does not jump
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    text: str
-    colour: str = ""
-
-
-Line = tuple[Span, ...]
-
-
-def line(*parts: Span | str) -> Line:
-    return tuple(part if isinstance(part, Span) else Span(part) for part in parts)
-
-
-class Screen:
-    """``live``: the view is drawn; else only what is said is written."""
-
-    def __init__(self, out: TextIO, environment: Mapping[str, str] = os.environ) -> None:
-        self._out = out
-        self.live = out.isatty() and environment.get("TERM", "dumb") != "dumb"
-        self._coloured = self.live and not environment.get("NO_COLOR")
-        self._drawn = 0
-        self._size = self.size()
-
-    def size(self) -> tuple[int, int]:
-        """Columns and rows; generous where there is no terminal."""
-        found = shutil.get_terminal_size((100, 24))
-        return found.columns, found.lines
-
-    @property
-    def plain_letters(self) -> bool:
-        return "utf" not in (self._out.encoding or "").lower()
-
-    def say(self, text: str = "", colour: str = "") -> None:
-        """A line that stays."""
-        self.clear()
-        self._write(self._styled(Span(text, colour)) + "\n")
-
-    def show(self, lines: Sequence[Line]) -> None:
-        """The view of now, over the last one."""
-        if not self.live:
-            return
-        columns, rows = self.size()
-        begin = self._back(columns, rows)
-        shown = [self._cut(each, columns - 1) for each in lines[: rows - 1]]
-        self._write(begin + "".join(f"{text}{CLEAR_LINE}\n" for text in shown) + CLEAR_BELOW)
-        self._drawn = len(shown)
-
-    def clear(self) -> None:
-        """Take the view away."""
-        if self._drawn:
-            self._write(self._back(*self.size()) + CLEAR_BELOW)
-            self._drawn = 0
-
-    def _back(self, columns: int, rows: int) -> str:
-        """To where the view begins. After a change of size nobody knows where that is."""
-        changed = (columns, rows) != self._size
-        self._size = (columns, rows)
-        if changed and self._drawn:
-            return CLEAR_ALL
-        return UP.format(self._drawn) if self._drawn else ""
-
-    def _cut(self, spans: Line, columns: int) -> str:
-        text, left = "", columns
-        for span in spans:
-            shown = fitted(span.text, left) if len(span.text) > left else span.text
-            text += self._styled(Span(shown, span.colour))
-            left -= len(shown)
-        return text
-
-    def _styled(self, span: Span) -> str:
-        if not (span.colour and self._coloured and span.text):
-            return span.text
-        return f"\x1b[{span.colour}m{span.text}\x1b[0m"
-
-    def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
-
-
-# ------------------------------------------------------------------------------------------------------------------- frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

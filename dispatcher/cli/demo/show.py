@@ -16,12 +16,14 @@ from typing import Any
 from dispatcher.cli.demo import processes, workload
 from dispatcher.cli.demo import services as parts
 from dispatcher.cli.demo.folder import Folder, InUse, Lock
-from dispatcher.cli.demo.news import money, news, table
+from dispatcher.cli.demo.news import news, table
 from dispatcher.cli.demo.picture import Picture, problems
-from dispatcher.cli.demo.screen import BOLD, DIM, GREEN, RED, Screen, Sight, frame
+from dispatcher.cli.demo.screen import Sight, frame
 from dispatcher.cli.demo.services import DISPATCHER, QUEUE, Services
 from dispatcher.cli.demo.watch import Find, Watch
 from dispatcher.cli.queue_client import NoQueue, QueueClient, embedded_queue
+from dispatcher.cli.terminal import BOLD, DIM, GREEN, RED, Screen
+from dispatcher.cli.words import money
 from dispatcher.config import Config
 from dispatcher.core.messages import QueueError
 
