@@ -13,6 +13,7 @@ import pytest
 from dispatcher.cli.operate.ends import NOT_ALLOWED, UNREACHABLE, USAGE, Ended
 from dispatcher.cli.operate.place import TOKEN_VARIABLE, URL_VARIABLE, Wanted, checked, find
 from dispatcher.config import load_management_part
+from dispatcher.config.load import STANDARD
 from tests.cli.operated import Call, caller, cluster_file, our_app, served
 from tests.edge.queue_server import certificates
 from tests.web.fakes import TOKEN
@@ -116,7 +117,7 @@ def test_a_place_that_is_none(text: str) -> None:
 
 def test_the_demo_of_this_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who plays need not name its file; the cluster's file of the host goes before it."""
-    if os.path.exists("/etc/arvados/config.yml"):
+    if any(map(os.path.exists, STANDARD)):
         pytest.skip("this host has a cluster's file")
     (tmp_path / ".demo").mkdir()
     cluster_file(tmp_path / ".demo", "http://127.0.0.1:20001")

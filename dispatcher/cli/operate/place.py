@@ -16,6 +16,7 @@ from typing import TextIO
 from dispatcher.cli.operate.ends import NOT_ALLOWED, USAGE, Ended
 from dispatcher.config import DEFAULT_CONFIG, ManagementPart, load_management_part
 from dispatcher.config.files import Unreadable, read_text
+from dispatcher.config.load import STANDARD
 from dispatcher.edge.management import UNIX
 
 TOKEN_VARIABLE = "ARVADOS_MANAGEMENT_TOKEN"  # noqa: S105  (a name)
@@ -64,7 +65,7 @@ def find(wanted: Wanted, environment: Mapping[str, str] = os.environ, piped: Tex
 
 def config_path(wanted: Wanted) -> tuple[str, str | None]:
     """Both files: those that were named, else the cluster's of this host, else those of a demo in this folder."""
-    if wanted.config_path is None and not os.path.exists(DEFAULT_CONFIG) and os.path.exists(DEMO_CONFIG):
+    if wanted.config_path is None and not any(map(os.path.exists, STANDARD)) and os.path.exists(DEMO_CONFIG):
         return DEMO_CONFIG, wanted.settings_path or str(Path(DEMO_CONFIG).with_name("settings.yml"))
     return wanted.config_path or DEFAULT_CONFIG, wanted.settings_path
 
