@@ -102,7 +102,10 @@ LAWS = (
     Row(
         law="web shows what the View gives it and posts events; it decides nothing",
         room=WEB,
-        may=(WEB, METERS, *(f"dispatcher.core.{name}" for name in ("model", "messages", "explain", "notes")), CONTRACT),
+        may=(
+            *(WEB, METERS, CONTRACT),
+            *(f"dispatcher.core.{name}" for name in ("model", "messages", "explain", "notes", "verdict", "why")),
+        ),
         libraries=("flask", "werkzeug", "gunicorn", "prometheus_client", "jinja2", "itsdangerous"),
         never=(EDGE, RUNTIME, "drivers", CLI),
     ),

@@ -5,13 +5,31 @@ The sentences come from the very pass that decides, run without acting, so that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dispatcher.core import schedule
 from dispatcher.core.model import Container, ContainerState, State
+from dispatcher.core.reasons import Reason
+from dispatcher.core.schedule import Decision
+
+FRESH_S = 1.0
+
+_newest: tuple[State | None, float, Decision] = (None, 0.0, Decision())
+
+
+def decision(state: State, now: float) -> Decision:
+    """The pass over everybody. Who asks again within a second about the very same State is given the same one."""
+    global _newest
+    known, at_s, made = _newest
+    if known is not state or not 0 <= now - at_s < FRESH_S:
+        made = schedule.decide(state, now, everyone=True)
+        _newest = (state, now, made)
+    return made
 
 
 def statuses(state: State, now: float) -> dict[str, str]:
     """Container uuid → what it waits for or where it is, in a sentence."""
-    waits = schedule.decide(state, now, everyone=True).waits
+    waits = decision(state, now).waits
     positions = {uuid: number for number, uuid in enumerate(waits, start=1)}
     return {c.uuid: status(state, c, waits.get(c.uuid, ""), positions.get(c.uuid, 0)) for c in state.containers.all()}
 
@@ -33,19 +51,61 @@ def _where(state: State, container: Container, wait: str, position: int) -> str:
     if container.state.final:
         return f"{container.state.value}"
     if not state.leadership.leading:
-        return "another dispatcher leads; this one only watches"
+        return NOT_LEADING.text
     if container.state is ContainerState.RUNNING:
         return f"running on {container.instance or 'an instance that has not answered yet'}"
+    before = _before_the_pass(state, container)
+    if before is not None:
+        return before.text
+    return f"waiting at position {position}: {wait}" if wait else SOON.text
+
+
+# ------------------------------------------------------------------------------------------------------------- as a value
+
+NOT_LEADING = Reason("not-leading", "another dispatcher leads; this one only watches")
+SOON = Reason("scheduling", "about to be scheduled")
+PRIORITY = Reason("priority-zero", "its priority is 0: it is not scheduled")
+CLEARED = Reason("clearing-up", "its last attempt is being cleared up")
+UNREAD = Reason("record-unread", "its record is being read")
+
+
+def waits(container: Container) -> bool:
+    """Whether it has yet to begin: neither over nor Running."""
+    return not container.state.final and container.state is not ContainerState.RUNNING
+
+
+def reason(state: State, container: Container, decided: Mapping[str, Reason]) -> Reason:
+    """What a container that has yet to begin waits for; ``decided``: the reasons of the pass."""
+    if not state.leadership.leading:
+        return NOT_LEADING
+    before = _before_the_pass(state, container)
+    if before is not None:
+        return before
+    found = decided.get(container.uuid, SOON)
+    if found.cause == "next-attempt" and container.write_error:
+        return Reason("writes-refused", f"{found.text}; the last write did not succeed ({container.write_error})")
+    if found.cause == "next-attempt" and container.last_error:
+        return Reason("attempts-fail", f"{found.text}; {container.last_error}")
+    return found
+
+
+def reasons(state: State, now: float) -> dict[str, Reason]:
+    """The same for every container that has yet to begin."""
+    decided = decision(state, now).reasons
+    return {c.uuid: reason(state, c, decided) for c in state.containers.all() if waits(c)}
+
+
+def _before_the_pass(state: State, container: Container) -> Reason | None:
+    """What a pass does not look at."""
     if container.fit is not None and container.fit.problem:
-        return container.fit.problem
+        cause = "image-not-allowed" if container.fit.problem.startswith("image_id") else "unsatisfiable"
+        return Reason(cause, container.fit.problem)
     if container.instance is not None and container.uuid in state.instances[container.instance].processes:
-        return f"preparing on {container.instance}"
+        return Reason("preparing", f"preparing on {container.instance}", container.instance)
     if container.writing is not None:
-        return f"a {container.writing.value} is on its way"
+        return Reason("writing", f"a {container.writing.value} is on its way")
     if container.priority < 1:
-        return "its priority is 0: it is not scheduled"
+        return PRIORITY
     if container.exited_s is not None:
-        return "its last attempt is being cleared up"
-    if container.fit is None:
-        return "its record is being read"
-    return f"waiting at position {position}: {wait}" if wait else "about to be scheduled"
+        return CLEARED
+    return UNREAD if container.fit is None else None

@@ -172,7 +172,7 @@ def _boot_timed_out(state: State, instance: Instance, now: float) -> bool:
 
 def alarm(state: State, now: float) -> str:
     """What needs a person, in words; empty when nothing does."""
-    return "; ".join(text for text in (_guarded(state, now), _held_unkillable(state, now)) if text)
+    return "; ".join(text for text in (guarded(state, now), _held_unkillable(state, now)) if text)
 
 
 def _held_unkillable(state: State, now: float) -> str:
@@ -189,7 +189,7 @@ def _held_unkillable(state: State, now: float) -> str:
     return f"a hold keeps instances alive although runners there cannot be killed: {', '.join(held[:5])}"
 
 
-def _guarded(state: State, now: float) -> str:
+def guarded(state: State, now: float) -> str:
     """What the destroy guard holds back."""
     held = [
         instance.name

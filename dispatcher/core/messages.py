@@ -26,6 +26,7 @@ from dispatcher.core.model import (
     IdleBehavior,
     QueueWrite,
 )
+from dispatcher.core.problems import ProbeProblem as ProbeProblem
 from dispatcher.core.settings import Settings
 from dispatcher.driver import HostKey, InstanceType, Leftover, Price, Scope, TypeFacts, Usage
 from dispatcher.driver import Instance as ListedInstance
@@ -96,18 +97,6 @@ class CloudCallFailed(Exception):
     def __init__(self, failure: CloudFailure) -> None:
         super().__init__(failure.text)
         self.failure = failure
-
-
-class ProbeProblem(enum.StrEnum):
-    """What kept a probe from succeeding."""
-
-    NONE = ""
-    NO_ADDRESS = "no address"
-    UNREACHABLE = "unreachable"  # no TCP connection, or lost
-    TIMEOUT = "timeout"
-    HOST_KEY = "host key"  # it is not the machine that we made
-    LOGIN = "login"  # our key or user was refused
-    COMMAND = "command"  # a command ran and failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,6 +460,13 @@ class SettingsLoaded(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HintsRead(Event):
     hints: Hints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJumped(Event):
+    """The wall clock was moved by so many seconds against the monotonic one: somebody set it, or the host slept."""
+
+    by_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,8 @@ from dispatcher.core.paces import CallReport as CallReport
 from dispatcher.core.paces import Holdoff as Holdoff
 from dispatcher.core.paces import HoldoffKind as HoldoffKind
 from dispatcher.core.paces import Spending as Spending
+from dispatcher.core.problems import ProbeProblem
+from dispatcher.core.setbacks import Setbacks
 from dispatcher.core.settings import Settings
 from dispatcher.driver import HostKey, InstanceType, Leftover
 
@@ -330,6 +332,7 @@ class Instance:
     silent_s: float = 0.0  # time without an answer while other instances did answer
     probe_failures: int = 0
     probe_error: str = ""
+    probe_problem: ProbeProblem = ProbeProblem.NONE  # of the last probe
     booted: bool = False
     ready_s: float | None = None
     stale_since_s: float | None = None
@@ -371,6 +374,8 @@ class QueueView:
     changed_s: float = NEVER  # when a poll last brought something new
     failures: int = 0
     error: str = ""
+    error_status: int | None = None  # what it answered with; None: nothing
+    failing_since_s: float = math.inf  # the first of the failures in a row
     rejected: Map[str] = field(default_factory=Map)  # records that could not be understood: uuid → reason
     lock_window: int = 16  # locks in flight at most; shrinks on 503
     locks_in_flight: int = 0
@@ -405,6 +410,8 @@ class CloudView:
     list_due_s: float = math.inf  # somebody wants one at this time
     failures: int = 0
     error: str = ""
+    error_kind: HoldoffKind = HoldoffKind.ERROR
+    failing_since_s: float = math.inf  # the first of the failures in a row
     leftovers: Mapping[str, KnownLeftover] = field(default_factory=dict)  # by id
     leftovers_listed_s: float = NEVER  # when the last list that told them all began
     usages_told_s: float = NEVER  # when a list last told how much of the quotas is used
@@ -448,6 +455,7 @@ class State:
     reports: Mapping[str, CallReport] = field(default_factory=dict)  # kind of call → what the cloud last said of it
     spending: Spending = field(default_factory=Spending)
     hints: Hints = field(default_factory=Hints)
+    setbacks: Setbacks = field(default_factory=Setbacks)
     leadership: Leadership = field(default_factory=Leadership)
     strays: Map[str] = field(default_factory=Map)  # uuid of a process whose container we do not hold → instance
     outages: tuple[tuple[float, float], ...] = ()  # from when to when (inf: now) the queue or the cloud could not be asked

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from dispatcher.core import setbacks
 from dispatcher.core.messages import CallReported, CloudFailure
 from dispatcher.core.model import Bucket, CallReport, Holdoff, HoldoffKind, State
 from dispatcher.core.values import replace
@@ -74,7 +75,8 @@ def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | No
     made = Holdoff(
         call=call, key=key, kind=failure.kind, until_s=now + pause_s, since_s=since_s, strikes=strikes, reason=failure.text
     )
-    return replace(state, holdoffs=state.holdoffs.set(name, made))
+    noted = setbacks.refused(state.setbacks, call, failure.kind, failure.text, now)
+    return replace(state, holdoffs=state.holdoffs.set(name, made), setbacks=noted)
 
 
 def hold_off_all(state: State, call: str, failure: CloudFailure, now: float) -> State:

@@ -27,8 +27,9 @@ def plan(state: State, now: float) -> list[Action]:
         return []
     decision = schedule.decide(state, now, everyone=True)
     placed = {action.uuid for action in decision.actions if isinstance(action, LockContainer)}
-    positions = {uuid: number for number, uuid in enumerate(decision.waits, start=1)}
-    proposed = [_cancel(state, c.uuid, positions.get(c.uuid, 0), decision.waits) for c in overdue if c.uuid not in placed]
+    waits = decision.waits
+    positions = {uuid: number for number, uuid in enumerate(waits, start=1)}
+    proposed = [_cancel(state, c.uuid, positions.get(c.uuid, 0), waits) for c in overdue if c.uuid not in placed]
     return [action for action in proposed[:AT_ONCE] if legal(state, action, now) is None]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
-from dispatcher.core import pacing, sizing, spending, turns
+from dispatcher.core import pacing, setbacks, sizing, spending, turns
 from dispatcher.core.messages import (
     Action,
     BindContainer,
@@ -33,23 +33,35 @@ from dispatcher.core.model import (
     Resources,
     State,
 )
+from dispatcher.core.reasons import NO_REASON, Reason, not_startable
+from dispatcher.core.refusals import cause_of
 from dispatcher.core.slots import Shape, Slot, slot_of
 from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
-from dispatcher.core.transitions.room import accepts_work, empty
+from dispatcher.core.transitions.room import accepts_work, empty, unfit_cause
 
 Draw = Callable[[], tuple[str, str]]
 """Draws a fresh instance name and an instance secret: identity and chance enter from outside."""
 
+SLOW_BOOT_S = 60.0  # from then on what the probes of a booting instance say is told
+SUPERVISORS = Reason("supervisors", "as many supervisors run as SupervisorFraction allows")
+PACE = Reason("pace", "more instances are asked for as soon as the pace of creates allows")
+
+
 @dataclass(slots=True)
 class Decision:
-    """What a pass decided. ``waits``: uuid → why it waits, in words, in the order of the queue."""
+    """What a pass decided. ``reasons``: uuid → why it waits, in the order of the queue."""
 
     actions: list[Action] = field(default_factory=list)
-    waits: dict[str, str] = field(default_factory=dict)
-    over_limit: str = ""  # what limits the number of instances as a whole
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    over_limit: Reason = NO_REASON  # what limits the number of instances as a whole
     promised: int = 0  # containers that have no place yet, and an instance for them is on its way
     shut_out: int = 0  # containers that get none because of a quota, or a limit on instances or supervisors
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """The same in words alone."""
+        return {uuid: reason.text for uuid, reason in self.reasons.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------------ limits
@@ -75,17 +87,19 @@ def supervisor_limit(state: State) -> int | None:
     return min(most, cap - 1) if cap > 1 else most
 
 
-def instance_limit(state: State) -> tuple[float, str]:
-    """How many more instances may be asked for as a whole, and the name of what limits it."""
+def instance_limit(state: State) -> tuple[float, Reason]:
+    """How many more instances may be asked for as a whole, and what limits it."""
     settings = state.settings
-    left, name = math.inf, ""
+    left, name = math.inf, NO_REASON
     if settings.max_instances > 0:
-        left, name = settings.max_instances - len(state.instances), f"MaxInstances ({settings.max_instances}) is reached"
+        left = settings.max_instances - len(state.instances)
+        name = Reason("max-instances", f"MaxInstances ({settings.max_instances}) is reached")
     if settings.initial_quota_estimate > 0:
         ready = sum(1 for i in state.instances.all() if i.phase is Phase.READY)
         most = max(settings.initial_quota_estimate, ready * 11 // 10 + 1)
         if most - len(state.instances) < left:
-            left, name = most - len(state.instances), f"InitialQuotaEstimate allows {most} instances for now"
+            left = most - len(state.instances)
+            name = Reason("initial-quota", f"InitialQuotaEstimate allows {most} instances for now")
     return left, name
 
 
@@ -132,6 +146,7 @@ class _Pass:
         self.price_asked = 0.0  # by the hour, of what this pass asks for
         self.ahead: dict[str, float] = {}  # types on their way for those who were served → since when
         self.unplaced = 0
+        self.troubles: dict[str, str] = {}  # instance type → what is wrong with its boots
         if not self.slots and self.limit_left < 1:  # nobody finds a place: whoever has none need not be looked at
             self.decision.over_limit = self.limit_name
 
@@ -143,10 +158,10 @@ class _Pass:
         return most - sum(1 for c in self.state.containers.all() if c.instance is not None and _supervises(c))
 
     @cached_property
-    def saves(self) -> str:
+    def saves(self) -> Reason:
         """Why nothing is bought for supervisors, which only begin more work: the rest is for work that has begun."""
         soft = spending.soft_limit(self.state, self.now)
-        return f"no instance is created for supervisors: {soft}" if soft else ""
+        return Reason("price-supervisors", f"no instance is created for supervisors: {soft}") if soft else NO_REASON
 
     def act(self, action: Action) -> bool:
         """Take the action into the decision if it is legal on the snapshot."""
@@ -155,8 +170,8 @@ class _Pass:
         self.decision.actions.append(action)
         return True
 
-    def wait(self, container: Container, why: str) -> None:
-        self.decision.waits[container.uuid] = why
+    def wait(self, container: Container, why: Reason) -> None:
+        self.decision.reasons[container.uuid] = why
 
     def hopeless(self) -> bool:
         """Whether no place can be had any more, and enough are waiting for all that may be freed."""
@@ -177,10 +192,10 @@ class _Pass:
             return
         why = startable(self.state, container, self.now)
         if why is not None:
-            self.wait(container, why)
+            self.wait(container, not_startable(why))
         elif _supervises(container) and self.supervisors_left < 1:
             self.decision.shut_out += 1
-            self.wait(container, "as many supervisors run as SupervisorFraction allows")
+            self.wait(container, SUPERVISORS)
         elif self.decision.over_limit:
             self._count_out(container)
         else:
@@ -188,16 +203,17 @@ class _Pass:
 
     def _serve_bound(self, container: Container, instance: Instance) -> None:
         if container.state is ContainerState.QUEUED or container.uuid in instance.processes:
-            self.wait(container, f"its last attempt on {instance.name} has not ended")
+            self.wait(container, Reason("last-attempt", f"its last attempt on {instance.name} has not ended", instance.name))
             return
         why = accepts_work(self.state, instance, self.now)
         if why is not None:
             self.act(ReleaseContainer(uuid=container.uuid))
-            self.wait(container, why)
+            self.wait(container, Reason(unfit_cause(instance), why, instance.name))
         elif instance.phase is not Phase.READY:
             self._serve_booting(container, instance)
         elif not self.act(StartContainer(uuid=container.uuid, instance=instance.name)):
-            self.wait(container, startable(self.state, container, self.now) or "it is about to start")
+            held = startable(self.state, container, self.now)
+            self.wait(container, not_startable(held) if held else Reason("starting", "it is about to start", instance.name))
 
     def _serve_booting(self, container: Container, instance: Instance) -> None:
         """It waits for its instance, unless room has become free on one that is ready: then it is served there next."""
@@ -207,17 +223,28 @@ class _Pass:
             ready = self._find(shape, container.avoid)
         if ready is not None and ready.phase is Phase.READY and self.act(ReleaseContainer(uuid=container.uuid)):
             ready.put(shape.fit.need)
-            self.wait(container, f"it moves from {instance.name}, which boots, to {ready.name}")
+            self.wait(container, Reason("moving", f"it moves from {instance.name}, which boots, to {ready.name}", ready.name))
         else:
-            self.wait(container, f"{instance.name} boots")
+            self.wait(container, self.boots(instance.name, instance.type))
+
+    def boots(self, name: str, type_name: str, doing: str = "boots") -> Reason:
+        """It waits for an instance to come up; when the last of its type did not, that is what there is to know."""
+        if type_name not in self.troubles:
+            self.troubles[type_name] = setbacks.boot_trouble(self.state.setbacks, type_name, self.now)
+        trouble = self.troubles[type_name]
+        instance = self.state.instances.get(name)
+        if not trouble and instance is not None and instance.probe_error and self.now > instance.phase_since_s + SLOW_BOOT_S:
+            trouble = f"since {self.now - instance.phase_since_s:.0f} s; its last probe: {instance.probe_error[:200]}"
+        cause = "creating" if doing != "boots" else "booting"
+        return Reason(cause, f"{name or 'an instance'} {doing}{f'; {trouble}' if trouble else ''}", name or type_name)
 
     def _place(self, container: Container) -> None:
         shape = self._shape(container)
-        saved = self.saves if _supervises(container) else ""
+        saved = self.saves if _supervises(container) else NO_REASON
         slot = self._find(shape, container.avoid) or (self._find(shape, None) if saved else self._find_or_buy(shape))
         if slot is None:
             self.unplaced += 1
-            self.decision.shut_out += shape.over_quota or not (saved or shape.refused)
+            self.decision.shut_out += bool(shape.over_quota or not (saved or shape.refused))
             self.wait(container, saved or shape.refused or self.decision.over_limit)
             return
         slot.put(shape.fit.need)
@@ -231,21 +258,22 @@ class _Pass:
     def _use(self, container: Container, slot: Slot) -> None:
         self.decision.promised += slot.phase is not Phase.READY
         if slot.phase in (Phase.CREATING, Phase.UNKNOWN) or not slot.name:
-            self.wait(container, f"{slot.name or 'an instance'} of type {slot.type} is on its way")
+            self.wait(container, self.boots(slot.name, slot.type, f"of type {slot.type} is on its way"))
         elif container.state is ContainerState.QUEUED:
             self._lock(container, slot)
         elif (why := elsewhere(self.state, container, self.now)) is not None:
-            self.wait(container, why)
+            self.wait(container, Reason("settling", why, slot.name))
         elif slot.phase is Phase.READY:
             self.act(StartContainer(uuid=container.uuid, instance=slot.name))
         else:
             self.act(BindContainer(uuid=container.uuid, instance=slot.name))
-            self.wait(container, f"{slot.name} boots")
+            self.wait(container, self.boots(slot.name, slot.type))
 
     def _lock(self, container: Container, slot: Slot) -> None:
         if self.locks_left > 0 and self.act(LockContainer(uuid=container.uuid, instance=slot.name)):
             self.locks_left -= 1
-        self.wait(container, f"its place on {slot.name} is ready: it is about to be locked")
+        cause = "locking" if self.now >= self.state.queue.locks_held_until_s else "queue-overloaded"
+        self.wait(container, Reason(cause, f"its place on {slot.name} is ready: it is about to be locked", slot.name))
 
     def _count_out(self, container: Container) -> None:
         self.unplaced += 1
@@ -302,27 +330,31 @@ class _Pass:
                 continue
             quota = pacing.usage(self.state, "create") if held.kind is HoldoffKind.QUOTA else ""
             if held.key == "*" and held.kind is HoldoffKind.QUOTA:
-                self.decision.over_limit = f"the cloud refuses more instances: {held.reason}{quota}"
+                text = f"the cloud refuses more instances: {held.reason}{quota}"
+                self.decision.over_limit = Reason(cause_of(held.kind, held.reason), text, held.key)
                 return None
-            shape.refused = f"no {type_name}: {held.kind.value}: {held.reason}{quota}"
+            text = f"no {type_name}: {held.kind.value}: {held.reason}{quota}"
+            shape.refused = Reason(cause_of(held.kind, held.reason), text, held.key)
             shape.over_quota = held.kind is HoldoffKind.QUOTA
         return None
 
-    def _out_of_turn(self, type_name: str) -> str:
+    def _out_of_turn(self, type_name: str) -> Reason:
         """Why nothing of this type is asked for now although the cloud might give it; empty when it is."""
         first = turns.waits_for(self.state, type_name, self.ahead, self.now)
         if first:
-            return f"no {type_name} before the cloud has answered for {first}, which is wanted more urgently"
-        return spending.why_not(self.state, type_name, self.price_asked, self.now)
+            text = f"no {type_name} before the cloud has answered for {first}, which is wanted more urgently"
+            return Reason("order", text, type_name)
+        text = spending.why_not(self.state, type_name, self.price_asked, self.now)
+        return Reason("price-day" if spending.over_day(self.state, self.now) else "price-hour", text) if text else NO_REASON
 
     def _ask(self, shape: Shape, type_name: str) -> Slot | None:
         if self.creates_left < 1:
-            shape.refused = "more instances are asked for as soon as the pace of creates allows"
+            shape.refused = PACE
             return None
         if self.draw is not None:
             name, secret = self.draw()
             if not self.act(CreateInstance(name=name, instance_type=type_name, secret=secret, image=shape.fit.image)):
-                shape.refused = "the cloud has not been listed twice yet"
+                shape.refused = Reason("starting-up", "the cloud has not been listed twice yet")
                 return None
         self.creates_left -= 1
         self.limit_left -= 1
@@ -349,7 +381,7 @@ class _Pass:
         for slot in self._unused():
             if self.unplaced <= leaving:
                 return
-            reason = f"to make room: {self.decision.over_limit}"
+            reason = f"to make room: {self.decision.over_limit.text}"
             if self.act(DestroyInstance(name=slot.name, cause=DestroyCause.MAKE_ROOM, reason=reason)):
                 leaving += 1
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dispatcher.core import sizing
 from dispatcher.core.model import Fit, Instance, Phase, Resources, State
+from dispatcher.core.reasons import NO_REASON, Reason
 from dispatcher.core.transitions.room import accepts_work, room, shares_vcpu
 
 Rank = tuple[int, int, float, int, int, int, str]
@@ -47,7 +48,7 @@ class Shape:
     fit: Fit
     slots: list[Slot]
     next: int = 0  # slots before this have no room any more, and never get any in this pass
-    refused: str = ""  # why nothing more can be bought for it in this pass
+    refused: Reason = NO_REASON  # why nothing more can be bought for it in this pass
     over_quota: bool = False  # and that is a quota
 
 

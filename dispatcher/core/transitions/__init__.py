@@ -12,7 +12,7 @@ from typing import Any
 from dispatcher.core import messages as m
 from dispatcher.core import spending
 from dispatcher.core.model import State
-from dispatcher.core.transitions import catalogue, cloud, hinted, leftovers, operators, outputs, polls, processes, queue
+from dispatcher.core.transitions import catalogue, cloud, hinted, leftovers, operators, outputs, polls, processes, queue, setbacks
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.outages import watched
 from dispatcher.core.transitions.table import IllegalTransition
@@ -62,6 +62,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.LeadershipLost: operators.leadership_lost,
     m.SettingsLoaded: operators.settings_loaded,
     m.DayTold: spending.day_told,
+    m.ClockJumped: setbacks.clock_jumped,
     m.HintsRead: hinted.hints_read,
 }
 

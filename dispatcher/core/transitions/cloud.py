@@ -43,7 +43,7 @@ from dispatcher.core.model import (
 )
 from dispatcher.core.notes import note_of, note_tags, tag_names
 from dispatcher.core.settings import Settings
-from dispatcher.core.transitions import leftovers
+from dispatcher.core.transitions import leftovers, setbacks
 from dispatcher.core.transitions.changes import put_instance, put_instances, remove_instance
 from dispatcher.core.transitions.table import move
 from dispatcher.core.values import replace
@@ -291,7 +291,7 @@ def missed(state: State, event: InstancesMissed, now: float) -> State:
 
 def list_ended(state: State, event: ListEnded, now: float) -> State:
     state = pacing.forgive(state, "list", None, now)
-    cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=0, error="")
+    cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=0, error="", failing_since_s=math.inf)
     if event.complete:
         first_s = cloud.first_listed_s if cloud.first_listed_s >= state.leadership.since_s else event.began_s
         again = event.began_s > first_s and event.began_s >= first_s + state.settings.list_lag_s
@@ -308,12 +308,15 @@ def begin_remove(state: State, action: RemoveInstance, now: float) -> State:
     instance = state.instances[action.name]
     offer = state.instance_type(instance.type)
     why = ending.why_gone(instance, preemptible=offer is not None and offer.preemptible, now=now)
-    return remove_instance(state, action.name, why, now)
+    return remove_instance(setbacks.gone(state, instance, why, now), action.name, why, now)
 
 
 def list_failed(state: State, event: ListFailed, now: float) -> State:
     failures = state.cloud.failures + 1
-    cloud = replace(state.cloud, listing=False, list_ended_s=now, failures=failures, error=event.failure.text)
+    cloud = replace(
+        state.cloud, listing=False, list_ended_s=now, failures=failures, error=event.failure.text, error_kind=event.failure.kind,
+        failing_since_s=min(now, state.cloud.failing_since_s),
+    )  # fmt: skip
     return pacing.hold_off(replace(state, cloud=cloud), "list", event.failure, None, now)
 
 
@@ -326,7 +329,7 @@ def begin_destroy(state: State, action: DestroyInstance, now: float) -> State:
     destroy = instance.destroy
     if destroy is None:
         destroy = Destroy(cause=action.cause, reason=action.reason, since_s=now)
-        state = _count_destroy(state, action, now)
+        state = setbacks.destroyed(_count_destroy(state, action, now), instance, action, now)
     elif action.cause is DestroyCause.OPERATOR:
         destroy = replace(destroy, cause=action.cause, reason=action.reason)
     destroy = replace(destroy, sent_s=now, in_flight=True, attempts=destroy.attempts + 1)

@@ -7,6 +7,7 @@ fills four times faster.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dispatcher.core.looks import PAGE, Look, Span, Sweep
@@ -68,7 +69,7 @@ def polled(state: State, event: QueuePolled, now: float) -> State:
     look, span = event.look, event.span
     queue = state.queue if named(state, look) else spend(state.queue, span.lists - state.queue.expected, now)
     rejected = type(queue.rejected)(event.rejected.items()) if look.own else queue.rejected.update(event.rejected.items())
-    queue = replace(queue, polling=False, looking=None, failures=0, error="", rejected=rejected)
+    queue = replace(queue, polling=False, looking=None, failures=0, error="", failing_since_s=math.inf, rejected=rejected)
     if look.own:
         queue = replace(queue, polled_s=event.began_s)
     if span.waiting is not None:
@@ -112,7 +113,8 @@ def poll_failed(state: State, event: QueuePollFailed, now: float) -> State:
     look = state.queue.looking or Look()
     queue = replace(
         state.queue, polling=False, looking=None, failures=state.queue.failures + 1, error=event.failure.text,
-        poll_ended_s=now, deeper_next=False,
+        error_status=event.failure.status, failing_since_s=min(now, state.queue.failing_since_s), poll_ended_s=now,
+        deeper_next=False,
     )  # fmt: skip
     return replace(state, queue=replace(queue, full_refused_s=now) if look.full else queue)
 

@@ -21,6 +21,7 @@ from dispatcher.core.messages import (
     StartOutcome,
 )
 from dispatcher.core.model import NEVER, Instance, Kill, Phase, Process, ProcessPhase, State
+from dispatcher.core.transitions import setbacks
 from dispatcher.core.transitions.changes import bind, end_process, past, put_container, put_instance
 from dispatcher.core.transitions.table import move
 from dispatcher.core.values import replace
@@ -67,8 +68,11 @@ def _succeeded(instance: Instance, report: ProbeReport) -> bool:
 
 def _answered(state: State, event: Probed, now: float) -> State:
     instance = replace(
-        state.instances[event.name], answered_s=event.began_s, probe_failures=0, probe_error="", silent_s=0.0
-    )
+        state.instances[event.name], answered_s=event.began_s, probe_failures=0, probe_error="",
+        probe_problem=ProbeProblem.NONE, silent_s=0.0,
+    )  # fmt: skip
+    if instance.phase is Phase.BOOTING:
+        state = setbacks.booted(state, instance, now)
     if instance.phase in (Phase.BOOTING, Phase.UNKNOWN):
         idle_s = _idle_since_s(state, instance, now)
         instance = replace(_booted(instance, event.report, now), busy_s=idle_s)
@@ -106,7 +110,7 @@ def _observe_condition(instance: Instance, report: ProbeReport, patience_s: floa
     if since_s is not None and began_s - since_s > patience_s and not instance.condemned:
         return replace(instance, condemned="a run lock stays locked although its runner is gone")
     if report.notice and not instance.condemned:
-        return replace(instance, condemned=f"its end is announced: {report.notice}")
+        return replace(instance, condemned=f"{setbacks.ANNOUNCED}: {report.notice}")
     return instance
 
 
@@ -118,7 +122,9 @@ def _unanswered(state: State, before: Instance, event: Probed, now: float) -> St
         passed_s = now - max(before.probed_s, before.answered_s, before.appeared_s)
         silent_s += max(0.0, passed_s) * _network_proved(state, before, event)
     error = f"{report.problem}: {report.error}" if report.problem is not ProbeProblem.NONE else report.error
-    failed = replace(instance, probe_failures=instance.probe_failures + 1, probe_error=error, silent_s=silent_s)
+    failed = replace(
+        instance, probe_failures=instance.probe_failures + 1, probe_error=error, probe_problem=report.problem, silent_s=silent_s
+    )
     return put_instance(state, failed)
 
 

@@ -241,7 +241,7 @@ def _doubt_stray(state: State, uuid: str, now: float) -> State:
 def read_failed(state: State, event: ContainersReadFailed, now: float) -> State:
     held = [c for uuid in event.asked if (c := state.containers.get(uuid)) is not None]
     state = put_containers(state, [_read_later(container, now) for container in held])
-    return replace(state, queue=replace(state.queue, error=event.failure.text))
+    return replace(state, queue=replace(state.queue, error=event.failure.text, error_status=event.failure.status))
 
 
 def _read_later(container: Container, now: float) -> Container:

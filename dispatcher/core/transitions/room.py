@@ -36,6 +36,13 @@ def _phase_accepts(state: State, instance: Instance, now: float) -> Reason:
     return None
 
 
+def unfit_cause(instance: Instance) -> str:
+    """The same as a cause: what kind of reason keeps work away."""
+    if instance.idle_behavior is not IdleBehavior.RUN:
+        return "drained" if instance.idle_behavior is IdleBehavior.DRAIN else "held"
+    return "instance-silent" if instance.phase is Phase.READY and not instance.condemned else "instance-unfit"
+
+
 def room(state: State, instance: Instance) -> Resources | None:
     """What is left on an instance; None when that is not known or nothing more may be put there."""
     instance_type = state.instance_type(instance.type)

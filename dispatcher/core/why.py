@@ -1,0 +1,154 @@
+"""Why does this container wait, and what would have to change? And the same for all who wait, by reason. Pure.
+
+Each change that is named was tried on a copy of State and led to a place for the container: what cannot be tried is not named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dispatcher.core import explain
+from dispatcher.core.model import NEVER, Container, State
+from dispatcher.core.reasons import Reason
+
+GROUPS_KEPT = 100
+UUIDS_KEPT = 5
+
+SHARED = {
+    "booting": "an instance boots for them",
+    "creating": "an instance for them is on its way",
+    "locking": "they are about to be locked",
+    "starting": "they are about to start",
+    "moving": "they move to an instance that is ready",
+    "preparing": "their runners prepare",
+    "writing": "the queue service is being told",
+    "last-attempt": "their last attempts have not ended",
+    "settling": "it is not settled yet that they run nowhere",
+    "unsatisfiable": "constraints not satisfiable by any configured instance type",
+    "image-not-allowed": "they ask for an image that they may not have",
+    "instance-unfit": "their instances are to go",
+    "instance-silent": "their instances do not answer",
+    "drained": "their instances are being drained",
+    "held": "their instances are on hold",
+    "writes-refused": "what is written to the queue service does not succeed",
+    "attempts-fail": "their attempts fail",
+}
+"""What a group says instead of what differs from container to container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """One instance type, and why it is not used for the container; empty: it would be, or is."""
+
+    type: str
+    price: float
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that would let the container begin. ``kind``: settings, container, instance, quota, cloud, queue, leader or time;
+    ``key``: what of it; ``value``: what it has to become."""
+
+    text: str
+    kind: str
+    key: str
+    value: float | str | bool | Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """``since_s``: since when it waits, on the monotonic clock."""
+
+    uuid: str
+    waits_for: str
+    cause: str
+    since_s: float
+    considered: tuple[Considered, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All who wait for the same. ``oldest_s``: since when the one waits that waits longest; ``uuids``: the first few."""
+
+    cause: str
+    text: str
+    count: int
+    oldest_s: float
+    uuids: tuple[str, ...]
+    subject: str = ""
+
+
+def since_s(container: Container) -> float:
+    return container.runnable_since_s if container.runnable_since_s is not None else container.first_seen_s
+
+
+def why(state: State, uuid: str, now: float) -> Why | None:
+    """All there is to say of one container; None when it is not known, or has begun."""
+    container = state.containers.get(uuid)
+    if container is None or not explain.waits(container):
+        return None
+    reason = explain.reason(state, container, explain.decision(state, now).reasons)
+    return Why(uuid=uuid, waits_for=reason.text, cause=reason.cause, since_s=since_s(container))
+
+
+# ------------------------------------------------------------------------------------------------------------------- groups
+
+
+class _Count:
+    __slots__ = ("count", "oldest_s", "reason", "uuids")
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason, self.count, self.oldest_s, self.uuids = reason, 0, -NEVER, []  # type: ignore[var-annotated]
+
+
+def groups(state: State, now: float) -> tuple[Group, ...]:
+    """Those who wait, by reason: the largest first. At most so many; the last then holds all the others."""
+    decided = explain.decision(state, now).reasons
+    counts: dict[tuple[str, str], _Count] = {}
+    for container in state.containers.all():
+        if not explain.waits(container):
+            continue
+        reason = explain.reason(state, container, decided)
+        key = (reason.cause, _shared(reason))
+        known = counts.get(key)
+        if known is None:
+            known = counts[key] = _Count(reason)
+        known.count += 1
+        known.oldest_s = min(known.oldest_s, since_s(container))
+        if known.count <= UUIDS_KEPT:
+            known.uuids.append(container.uuid)
+    made = [_group(text, found) for (_, text), found in counts.items()]
+    made.sort(key=lambda group: (-group.count, group.cause, group.text))
+    return _bounded(made)
+
+
+def _shared(reason: Reason) -> str:
+    """What the sentence of a group says, without what is one container's alone."""
+    shared = SHARED.get(reason.cause)
+    if shared is None:
+        return reason.text
+    if reason.cause in ("booting", "creating"):
+        _, semicolon, trouble = reason.text.partition("; ")
+        return shared if not semicolon or trouble.startswith("since ") else f"{shared}; {trouble}"
+    return shared
+
+
+def _group(text: str, found: _Count) -> Group:
+    return Group(
+        cause=found.reason.cause, text=text, count=found.count, oldest_s=found.oldest_s, uuids=tuple(found.uuids),
+        subject=found.reason.subject,
+    )  # fmt: skip
+
+
+def _bounded(made: list[Group]) -> tuple[Group, ...]:
+    if len(made) <= GROUPS_KEPT:
+        return tuple(made)
+    kept, rest = made[: GROUPS_KEPT - 1], made[GROUPS_KEPT - 1 :]
+    others = Group(
+        cause="others", text="other reasons", count=sum(group.count for group in rest), uuids=rest[0].uuids,
+        oldest_s=min(group.oldest_s for group in rest),
+    )  # fmt: skip
+    return (*kept, others)
