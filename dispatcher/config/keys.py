@@ -246,7 +246,9 @@ OWN_KEYS: tuple[Key, ...] = (
     ),
     _own(
         "AuditLog", AUDIT_FILE, "logs.audit_file", '""',
-        "A file for what operators do, one JSON line for each act; empty: the ordinary log only, where it always stands.",
+        "A file for what operators do and for what the dispatcher decides that destroys something, one JSON line for each, with "
+        "who, why and what came of it; it is opened for each line, so that it may be renamed at any time. Empty: the ordinary "
+        "log only, where acts of operators always stand.",
     ),
     Key(
         path="ReadOnlyToken", kind=TEXT, target="config.read_only_token", default='""', upstream=None, secret=True, own=True,

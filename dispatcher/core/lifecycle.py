@@ -177,28 +177,39 @@ def alarm(state: State, now: float) -> str:
 
 def _held_unkillable(state: State, now: float) -> str:
     """A hold keeps an instance, whatever runs there."""
-    held = [
-        f"{process.uuid} on {instance.name}"
-        for instance in state.instances.all()
-        if instance.idle_behavior is IdleBehavior.HOLD
-        for process in instance.processes.values()
-        if given_up(state, process, now)
-    ]
+    held = [f"{uuid} on {i.name}" for i, uuid in unkillable(state, now) if i.idle_behavior is IdleBehavior.HOLD]
     if not held:
         return ""
     return f"a hold keeps instances alive although runners there cannot be killed: {', '.join(held[:5])}"
 
 
+def unkillable(state: State, now: float) -> list[tuple[Instance, str]]:
+    """Runners that are still there long after their KILL: the instance and the uuid."""
+    return [
+        (instance, process.uuid)
+        for instance in state.instances.all()
+        for process in instance.processes.values()
+        if given_up(state, process, now)
+    ]
+
+
 def guarded(state: State, now: float) -> str:
-    """What the destroy guard holds back."""
-    held = [
+    """What the destroy guard holds back, in words."""
+    held = kept(state, now)
+    return f"the destroy guard keeps {len(held)} instances alive that look bad: {', '.join(held[:5])}" if held else ""
+
+
+def kept(state: State, now: float) -> list[str]:
+    """Names of the instances that look bad and that the destroy guard holds back."""
+    if guard(state, DestroyCause.UNRESPONSIVE, now) is None:  # it says the same of every cause that it counts
+        return []
+    return [
         instance.name
         for instance in state.instances.all()
         if instance.phase is not Phase.SHUTDOWN
         and (judged := _judge(state, instance, now)) is not None
         and guard(state, judged[0], now) is not None
     ]
-    return f"the destroy guard keeps {len(held)} instances alive that look bad: {', '.join(held[:5])}" if held else ""
 
 
 def due_s(state: State, now: float) -> float:

@@ -142,6 +142,7 @@ class Kill:
     kill_since_s: float | None = None  # since when KILL is sent
     unkillable: bool = False
     error: str = ""  # of the last kill command
+    actor: str = ""  # the operator who asked for it, if one did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,7 @@ class Container:
     read_failures: int = 0
     ask_after_s: float = NEVER  # no read or write of its record before this
     kill_requested: str = ""  # an operator's reason
+    kill_actor: str = ""  # and who it was
     lost: str = ""  # its instance is gone: why
 
 
@@ -296,6 +298,7 @@ class Instance:
     operator: OperatorNote = field(default_factory=OperatorNote)
     condemned: str = ""  # why we give it no new work; hold wins over it
     kill_requested: str = ""  # an operator's reason
+    kill_actor: str = ""  # and who it was
     broken: bool = False
     warning: str = ""  # it works, and its boot probe complains
 

@@ -22,6 +22,8 @@ WORKER_STATES = ("booting", "idle", "running", "shutdown", "unknown")
 OPERATIONS = ("Create", "Destroy", "List", "SetTags")
 OUTCOMES = ("aborted", "disappeared", "failure", "success")
 PRIORITIES = ("high", "low", "normal")
+PASSING = ("creating", "booting", "unknown", "shutdown")  # states of an instance that ought to pass
+TROUBLES = ("audit log", "configuration", "hints", "state folder")
 
 _made: list[Series] = []
 
@@ -150,6 +152,15 @@ def _own(name: str, kind: Kind, meaning: str, *labels: str, **more: Any) -> Seri
 PHASES = _own("instances_state", Kind.GAUGE, "Instances by what they are doing.", "state")
 HELD = _own("instances_held", Kind.GAUGE, "Instances that an operator holds, busy ones included.")
 HELD_PRICE = _own("instances_held_price", Kind.GAUGE, "Price per hour of all held instances, busy ones included.")
+HELD_LONGEST = _own("instances_held_longest_seconds", Kind.GAUGE, "How long the longest hold has lasted.")
+LONGEST_IN_STATE = _own(
+    "instances_longest_in_state_seconds", Kind.GAUGE, "How long an instance has been at most in a state that ought to pass.",
+    "state",
+)  # fmt: skip
+GUARDED = _own(
+    "instances_guarded", Kind.GAUGE, "Instances that look bad and that the destroy guard keeps: it is rather us or the network."
+)
+UNKILLABLE = _own("runners_unkillable", Kind.GAUGE, "Runners that are still there long after their KILL.")
 COST = _own(
     "instances_cost_total", Kind.COUNTER,
     "What instances have cost since this process started, in the unit of Price, from the accepted create until they were gone.",
@@ -226,6 +237,15 @@ CALLS_LEFT = _own(
 )  # fmt: skip
 QUOTA_LIMIT = _own("cloud_quota_limit", Kind.GAUGE, "Limit that an answer to this call named; NaN: none did.", "call")
 QUOTA_USAGE = _own("cloud_quota_usage", Kind.GAUGE, "How much of that limit is used, as the answer said; NaN: none did.", "call")
+LIST_AGE = _own(
+    "cloud_list_age_seconds", Kind.GAUGE,
+    "Time since the last complete list of instances began, or since this dispatcher leads; 0 while it does not.",
+)  # fmt: skip
+LEFTOVERS = _own("leftovers", Kind.GAUGE, "Disks, network cards and addresses of ours that lists show and no instance uses.")
+LEFTOVERS_LONGEST = _own("leftovers_longest_seconds", Kind.GAUGE, "How long the oldest of them has been seen.")
+PRICE_LIMIT = _own(
+    "price_limit", Kind.GAUGE, "MaxPricePerHour and MaxPricePerDay; 0: no limit.", "per", presets=_each(("day", "hour"))
+)  # fmt: skip
 SPENT_TODAY = _own("spent_today", Kind.GAUGE, "What instances have cost since 0:00 UTC, as MaxPricePerDay counts it.")
 
 # the queue service
@@ -237,13 +257,17 @@ LOCK_FAILURES = _own(
     "lock_failures_total", Kind.COUNTER, "Locks that were not had, by status of the answer; none when there was no answer.",
     "status",
 )  # fmt: skip
-POLL_AGE = _own("queue_poll_age_seconds", Kind.GAUGE, "Time since the last poll began that showed all containers of ours.")
+POLL_AGE = _own(
+    "queue_poll_age_seconds", Kind.GAUGE,
+    "Time since the last poll began that showed all containers of ours, or since this dispatcher leads; 0 while it does not.",
+)  # fmt: skip
 POLL_TOOK = _own("queue_poll_duration_seconds", Kind.GAUGE, "How long the last look at the top of the queue took.")
 POLL_SIZE = _own("queue_poll_records", Kind.GAUGE, "How many records the last look at the queue brought.")
 QUEUE_WAITING = _own(
     "queue_waiting", Kind.GAUGE,
     "Containers that wait at the queue service, those that were not read included, when last counted; NaN: not counted yet.",
 )  # fmt: skip
+REJECTED = _own("queue_records_rejected", Kind.GAUGE, "Containers whose record cannot be understood, so that nobody runs them.")
 LOCK_WINDOW = _own("lock_window", Kind.GAUGE, "How many locks may be on their way at once; it shrinks on 503.")
 
 # SSH
@@ -262,6 +286,13 @@ LEADING = _own("leading", Kind.GAUGE, "1 while this dispatcher may act.")
 TERM = _own("leadership_term", Kind.GAUGE, "How often this process has gained the leadership.")
 BUGS = _own("bugs_total", Kind.COUNTER, "Bugs that were survived, by where; each stands in the log.", "where")
 GIVEN_UP = _own("calls_given_up_total", Kind.COUNTER, "Calls that did not come back within their time.")
+TROUBLE = _own(
+    "trouble", Kind.GAUGE, "1 while the dispatcher works around this: what health warns of.", "what", presets=_each(TROUBLES)
+)  # fmt: skip
+AUDIT_FAILURES = _own("audit_failures_total", Kind.COUNTER, "Entries that could not be written into the file of AuditLog.")
+WALL_CLOCK = _own(
+    "wall_clock_timestamp_seconds", Kind.GAUGE, "Unix time by the clock of the dispatcher's host when it was scraped."
+)
 LANE_WAITING = _own("lane_waiting", Kind.GAUGE, "Acts that wait for a thread, by lane.", "lane")
 LOCK_TIME = _own("store_longest_change_seconds", Kind.GAUGE, "The most thread time that one change took under the store's lock.")
 

@@ -1,7 +1,8 @@
 """The audit log: who did what to which instance or container, when, why, from where, and what came of it.
 
-Each act is one line of the logger ``dispatcher.audit``: always in the ordinary log, and in a file of its own when the site names
-one. Lines are bounded, hold no control characters, and pass the filter that blanks secrets as all others do.
+Each act of a person is one line of the logger ``dispatcher.audit``: always in the ordinary log, and in a file of its own when the
+site names one. What the dispatcher itself decides that destroys something stands in that file alone: the ordinary log tells it
+in words. Lines are bounded, hold no control characters, and pass the filter that blanks secrets as all others do.
 """
 
 from __future__ import annotations
@@ -13,17 +14,31 @@ from typing import Any
 from dispatcher.core.messages import Action, Event, ExpireIdleBehavior
 from dispatcher.core.model import IdleBehavior, State
 from dispatcher.core.notes import one_line
+from dispatcher.runtime.audit_file import DECISION, AuditFile
 
 NAME = "dispatcher.audit"
+NAME_OF_DECISIONS = "dispatcher.audit.decisions"
 LISTED = 100  # of the containers on an instance, so many are named
 FIELD_CHARACTERS = 500
 
 log = logging.getLogger(NAME)
+_decisions = logging.getLogger(NAME_OF_DECISIONS)
+_decisions.propagate = False
+_decisions.addHandler(logging.NullHandler())
 
 
 def record(act: Mapping[str, object]) -> None:
-    """Write one act down. Also when the ordinary log is quieter: this logger has a level of its own."""
-    log.info("operator act", extra={name: _bounded(value) for name, value in act.items()})
+    """Write one act or decision down. Also when the ordinary log is quieter: these loggers have a level of their own."""
+    fields = {name: _bounded(value) for name, value in act.items()}
+    if act.get("Kind") == DECISION:
+        _decisions.info(DECISION, extra=fields)
+    else:
+        log.info("operator act", extra=fields)
+
+
+def files() -> list[AuditFile]:
+    """The file that the site named, if it did."""
+    return [handler for handler in log.handlers if isinstance(handler, AuditFile)]
 
 
 def _bounded(value: object) -> object:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from dispatcher.config import Config, known_secrets, reloaded
-from dispatcher.core import explain, lifecycle, spending
+from dispatcher.core import lifecycle, spending
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.core.settings import Settings
@@ -32,6 +32,7 @@ from dispatcher.edge.leader import FileLeader, Leader, PostgresLeader
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
+from dispatcher.runtime import audit
 from dispatcher.runtime.deliver import Delivery
 from dispatcher.runtime.hints import HintFile, Keeper
 from dispatcher.runtime.loop import Loop
@@ -46,11 +47,10 @@ from dispatcher.runtime.status import StatusLine
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
 from dispatcher.runtime.times import rfc3339
-from dispatcher.runtime.view import LiveView
+from dispatcher.runtime.view import Explained, LiveView
 
 NAME_CHARACTERS = string.ascii_lowercase + string.digits
 OVERRUN_LOOK_S = 1.0
-STATUS_AGE_S = 1.0
 FULL_COLLECTION_EVERY = 50  # collections of the middle generation; the interpreter's own is 10
 REFUSED_AGAIN_S = 10.0  # from one question whether our token is taken to the next
 STOP_RESERVE_S = 3.0  # of the time for a stop, so much is kept for what comes after the last act
@@ -372,6 +372,8 @@ class Daemon:
             ages_s=self.heartbeats(),
             given_up=self._overruns.given_up,
             longest_change_s=self.store.longest_s,
+            troubles={what: bool(text) for what, text in self._worked_around().items()},
+            audit_failures=sum(file.failures for file in audit.files()),
             config_sha256=source.sha256,
             config_written_s=source.written_s,
             config_loaded_s=source.loaded_s,
@@ -387,10 +389,17 @@ class Daemon:
             found.append("TLS.Insecure: the certificate of the API is not verified")
         found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(spending.alarm(self.store.snapshot(), self.clock.monotonic()))
-        found.append(self._keeper.problem)
-        found += [self._refused_files, self._waits_for_start()]
-        found.append(state_folder_problem(self.config.state.folder))
+        found += [*self._worked_around().values(), self._waits_for_start()]
         return [text for text in found if text]
+
+    def _worked_around(self) -> dict[str, str]:
+        """Trouble → what exactly, or nothing."""
+        return {
+            "audit log": "; ".join(file.problem for file in audit.files() if file.problem),
+            "configuration": self._refused_files,
+            "hints": self._keeper.problem,
+            "state folder": state_folder_problem(self.config.state.folder),
+        }
 
     def _bugs(self) -> list[str]:
         """Of each room how many, and which was the last; what exactly happened stands in the log."""
@@ -412,22 +421,6 @@ def spare_garbage_collection() -> None:
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, FULL_COLLECTION_EVERY)
-
-
-class Explained:
-    """The sentences for all containers, made anew at most once a second and only when something changed."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._made: tuple[float, int, Mapping[str, str]] = (-STATUS_AGE_S, -1, {})
-
-    def __call__(self, state: State, now_s: float) -> Mapping[str, str]:
-        made_s, version, made = self._made
-        if version == state.version or now_s - made_s < STATUS_AGE_S:
-            return made
-        made = explain.statuses(state, now_s)
-        self._made = (now_s, state.version, made)
-        return made
 
 
 def state_folder_problem(folder: str) -> str:

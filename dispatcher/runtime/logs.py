@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterable
-from logging.handlers import WatchedFileHandler
 from typing import Any, TextIO
 
 from dispatcher.runtime import audit
+from dispatcher.runtime.audit_file import AuditFile
 from dispatcher.runtime.times import rfc3339
 from dispatcher.secrecy import BLANK, Known
 
@@ -120,26 +119,22 @@ def _bounded(value: Any) -> Any:
     return value
 
 
-class AuditFile(WatchedFileHandler):
-    """What cannot be written is told in one line of the ordinary log, where the act stands as well, and fails no act."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            super().emit(record)
-        except OSError:  # it was rotated away, and cannot be opened anew
-            self.handleError(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        logging.getLogger(__name__).error("AuditLog: %s cannot be written: %s", self.baseFilename, sys.exc_info()[1])
-
-
-def _audit_handler(path: str, blank: Secrets, cluster_id: str) -> logging.Handler:
-    """JSON lines, whatever the form of the ordinary log; a file that was rotated away is opened anew."""
-    os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
-    handler = AuditFile(path, encoding="utf-8")
+def _audit_handler(path: str, blank: Secrets, cluster_id: str, ordinary: logging.Handler) -> AuditFile:
+    """JSON lines, whatever the form of the ordinary log, which takes the decisions that cannot be written there."""
+    handler = AuditFile(path, otherwise=ordinary.handle)
     handler.addFilter(blank)
     handler.setFormatter(JsonLines(cluster_id))
     return handler
+
+
+def _set_up_audit(handler: AuditFile | None) -> None:
+    for name in (audit.NAME, audit.NAME_OF_DECISIONS):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)  # whatever the level of the others: who did what is no chatter
+        for old in [each for each in logger.handlers if isinstance(each, AuditFile)]:
+            logger.removeHandler(old)
+        if handler is not None:
+            logger.addHandler(handler)
 
 
 def set_up(
@@ -147,24 +142,19 @@ def set_up(
     audit_file: str = "",
 ) -> Secrets:  # fmt: skip
     """Every record of the process goes through one handler. Secrets that are learnt later are registered at what returns.
-    Acts of operators go to ``audit_file`` as well, if one is named; raises OSError when it cannot be written."""
+    Acts of operators and decisions that destroy go to ``audit_file``, if one is named; raises OSError when it cannot be
+    written."""
     blank = Secrets(secrets)
-    audit_handler = _audit_handler(audit_file, blank, cluster_id) if audit_file else None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(blank)
     handler.setFormatter(TextLines() if form == "text" else JsonLines(cluster_id))
+    audit_handler = _audit_handler(audit_file, blank, cluster_id, handler) if audit_file else None
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(LEVELS.get(level.lower(), logging.INFO))
-    audit_log = logging.getLogger(audit.NAME)
-    audit_log.setLevel(logging.INFO)  # whatever the level of the others: who did what is no chatter
-    for old in audit_log.handlers[:]:
-        audit_log.removeHandler(old)
-        old.close()
-    if audit_handler is not None:
-        audit_log.addHandler(audit_handler)
+    _set_up_audit(audit_handler)
     for chatty in ("paramiko", "urllib3", "azure"):  # they tell of every packet at info
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     return blank

@@ -42,10 +42,11 @@ class Loop:
 
     def __init__(
         self, spec: LoopSpec, store: Store, clock: Clock, dispatch: Callable[[Action, int], None],
-        passed: Callable[[str, float], None] | None = None,
+        passed: Callable[[str, float], None] | None = None, heartbeat_s: float = HEARTBEAT_S,
     ) -> None:  # fmt: skip
         self.spec = spec
         self._store, self._clock, self._dispatch = store, clock, dispatch
+        self._heartbeat_s = heartbeat_s
         self._passed = passed  # told of each turn how long it took
         self.beat_s = clock.monotonic()
         self.turns = 0
@@ -86,8 +87,8 @@ class Loop:
         begin nothing, or does not lead, has no reason to look again at once."""
         now, state = self._clock.monotonic(), self._store.snapshot()
         if not state.leadership.leading:
-            return now + HEARTBEAT_S
-        due_s = min(self.spec.due(state, now), now + HEARTBEAT_S)
+            return now + self._heartbeat_s
+        due_s = min(self.spec.due(state, now), now + self._heartbeat_s)
         return due_s if begun or due_s > now else now + BORED_S
 
     def run(self, stop: threading.Event) -> None:

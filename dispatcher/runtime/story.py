@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.runtime import audit
+from dispatcher.runtime.decisions import DECIDED, decisions
 from dispatcher.runtime.narrate import Message, narrate
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.probe_account import ProbeAccount, failed_after_boot
@@ -34,7 +35,7 @@ SILENT = frozenset({
 })  # fmt: skip
 
 
-AUDITED = frozenset({m.ExpireIdleBehavior})  # never left out, however much waits
+AUDITED = frozenset({m.ExpireIdleBehavior, *DECIDED})  # left out last, and only when twice as much waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ class Teller:
         """The store's listener: called under its lock."""
         if type(message) in SILENT:
             return
-        if self._heard.qsize() >= self._waiting and type(message) not in AUDITED:
+        if self._heard.qsize() >= self._waiting * (2 if type(message) in AUDITED else 1):
             self._dropped += 1
             self._failures_dropped += failed_after_boot(before, message)
             return
@@ -168,6 +169,8 @@ class Teller:
             return 0
         if (act := audit.expiry(change.before, change.message)) is not None:
             self._audit(act)
+        for entry in decisions(change.before, change.after, change.message, change.at_s):
+            self._audit({**entry, "At": utc_at(self._clock, change.at_s)})
         return self._record(told, change.at_s)
 
     def _dated(self, told: Told) -> Told:

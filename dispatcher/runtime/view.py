@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from dispatcher.core import explain
 from dispatcher.core.messages import Event
 from dispatcher.core.model import State
 from dispatcher.runtime import audit
@@ -18,11 +19,29 @@ from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.story import Story
 from dispatcher.runtime.times import rfc3339, utc_at
 
+STATUS_AGE_S = 1.0
+
 Explain = Callable[[State, float], Mapping[str, str]]
 
 
 def unexplained(state: State, now_s: float) -> Mapping[str, str]:
     return {}
+
+
+class Explained:
+    """The sentences for all containers, made anew at most once a second and only when something changed."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._made: tuple[float, int, Mapping[str, str]] = (-STATUS_AGE_S, -1, {})
+
+    def __call__(self, state: State, now_s: float) -> Mapping[str, str]:
+        made_s, version, made = self._made
+        if version == state.version or now_s - made_s < STATUS_AGE_S:
+            return made
+        made = explain.statuses(state, now_s)
+        self._made = (now_s, state.version, made)
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,13 @@ class InstanceKnobs:
     lost_probe_rate: float = 0.0
     hung_output_rate: float = 0.0  # the command that reads an output does not come back in time
     lost_output_rate: float = 0.0
+    refused_login_rate: float = 0.0  # our key is refused, as by an image whose user is another one
+    slow_login_s: float = 0.0  # so long after SSH is up our key is not in its place yet
     down_until_s: float = -1.0  # our own network to the instances is broken until then
+
+
+class WrongMachine(Unreachable):
+    """Somebody answers who is not the machine that was made."""
 
 
 class FakeInstances:
@@ -54,7 +60,7 @@ class FakeInstances:
             raise Unreachable("no route to host")
         instance.check_reachable(now)
         if instance.secret != target.secret:
-            raise Unreachable("another machine answers there")
+            raise WrongMachine("another machine answers there")
         return instance
 
     def probe(self, target: Target, *, boot: bool) -> ProbeReport:
@@ -64,11 +70,19 @@ class FakeInstances:
             return ProbeReport(reached=False, problem=ProbeProblem.NO_ADDRESS)
         try:
             instance = self._find(target)
+        except WrongMachine as error:
+            return ProbeReport(reached=False, problem=ProbeProblem.HOST_KEY, error=str(error))
         except Unreachable as error:
             return ProbeReport(reached=False, problem=ProbeProblem.UNREACHABLE, error=str(error))
+        if self._refuses_login(instance, now):
+            return ProbeReport(reached=False, problem=ProbeProblem.LOGIN, error="the key was refused")
         if self._fault("probe lost", self.knobs.lost_probe_rate):
             return ProbeReport(reached=True, problem=ProbeProblem.UNREACHABLE, error="the connection was lost")
         return self._look(instance, now, boot=boot)
+
+    def _refuses_login(self, instance: StubInstance, now: float) -> bool:
+        rate = self.knobs.refused_login_rate
+        return now < instance.ssh_at_s + self.knobs.slow_login_s or (rate > 0 and self._fault("login refused", rate))
 
     def _look(self, instance: StubInstance, now: float, *, boot: bool) -> ProbeReport:
         error, booted = "", not boot

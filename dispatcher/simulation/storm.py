@@ -156,6 +156,7 @@ class Storm:
         self.world.instances.knobs = InstanceKnobs(
             lost_start_rate=rate(0.2), unsent_start_rate=rate(0.2), lost_probe_rate=rate(0.1), hung_output_rate=rate(0.3),
             lost_output_rate=rate(0.3), refused_start_rate=rate(0.1),
+            refused_login_rate=random.Random(f"logins {self.seed}").choice((0.0, 0.0, 0.1)),
         )
 
     # -- what happens

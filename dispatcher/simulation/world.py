@@ -23,9 +23,9 @@ from dispatcher.core.model import DestroyCause, Instance, Leadership, Phase, Req
 from dispatcher.core.settings import Settings
 from dispatcher.driver import DriverSettings
 from dispatcher.runtime.hints import WRITE_EVERY_S, Keeper, MemoryHints
-from dispatcher.runtime.loop import Loop
+from dispatcher.runtime.loop import HEARTBEAT_S, Loop
 from dispatcher.runtime.loops import loops
-from dispatcher.runtime.metrics.collector import Metrics
+from dispatcher.runtime.metrics.collector import Metrics, Surroundings
 from dispatcher.runtime.perform import Perform, Ports
 from dispatcher.runtime.pools import LANES, lane_of
 from dispatcher.runtime.store import Store
@@ -78,6 +78,7 @@ class Dispatcher:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.alive = True
+        self.started_s = world.clock.now_s
         self.judge = Judge(world.violations)
         self.serial = itertools.count()
         state = State(settings=world.settings)
@@ -87,10 +88,13 @@ class Dispatcher:
         self.metrics = Metrics(world.clock)
         self.perform = Perform(ports, self.store.snapshot, self.metrics.acts)
         self.keeper = Keeper(world.hints, self.store.snapshot, self.post, world.clock)
-        self.loops = [Loop(spec, self.store, world.clock, self._dispatch) for spec in loops(self._draw)]
+        beat_s = world.heartbeat_s
+        self.loops = [Loop(s, self.store, world.clock, self._dispatch, heartbeat_s=beat_s) for s in loops(self._draw)]
         self.wakes: dict[str, float] = {loop.spec.name: world.clock.now_s for loop in self.loops}
         self.counts = {loop.spec.name: self.store.counts(loop.spec.topics) for loop in self.loops}
         self.busy: set[str] = set()
+        self.hung: set[str] = set()  # loops that do not come back
+        self.beats = dict(self.wakes)
         self._due_s: float | None = None  # None: something changed since it was worked out
         self.in_lane: Counter[str] = Counter()
         self.queued: dict[str, list[tuple[Action, int]]] = {name: [] for name in LANES}
@@ -132,12 +136,16 @@ class Dispatcher:
     def run_loops(self) -> None:
         """Let each loop that is due look and plan; its commit follows a little later."""
         now = self.world.clock.now_s
+        if self.hung:
+            self.busy |= self.hung
+            self._due_s = None
         for loop in self.loops:
             if loop.spec.name not in self.busy and self.wakes[loop.spec.name] <= now:
                 self._look(loop)
 
     def _look(self, loop: Loop) -> None:
         name = loop.spec.name
+        self.beats[name] = self.world.clock.now_s
         self.busy.add(name)
         self._due_s = None
         self.counts[name] = self.store.counts(loop.spec.topics)
@@ -196,6 +204,16 @@ class Dispatcher:
                 counts[text.partition(": ")[2]] += count
         return counts
 
+    def surroundings(self) -> Surroundings:
+        """What a scrape asks of the process itself."""
+        bugs = {"perform": self.perform.bug_count, "delivery": 0, "plan": self.store.planner_bugs, "loop": 0}
+        now_s, wall_s = self.world.clock.now_s, self.world.clock.wall()
+        return Surroundings(
+            bugs=bugs, waiting={name: len(waiting) for name, waiting in self.queued.items()},
+            ages_s={name: now_s - at_s for name, at_s in self.beats.items()}, config_sha256="of this world",
+            config_written_s=EPOCH, config_loaded_s=wall_s - (now_s - self.started_s),
+        )  # fmt: skip
+
     def keep_hints(self) -> None:
         """What the thread for hints does."""
         if self.alive:
@@ -231,8 +249,9 @@ class World:
 
     def __init__(
         self, settings: Settings, *, seed: int = 0, knobs: StubKnobs | None = None, delays: Delays | None = None,
-        max_attempts: int = 10,
+        max_attempts: int = 10, heartbeat_s: float = HEARTBEAT_S,
     ) -> None:  # fmt: skip
+        self.heartbeat_s = heartbeat_s  # a longer one makes long quiet times cheap
         self.chance = random.Random(seed)
         self.clock = VirtualClock()
         self.delays = delays or Delays()

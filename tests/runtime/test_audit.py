@@ -13,7 +13,7 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.maps import Map
-from dispatcher.core.model import IdleBehavior, Instance, OperatorNote, Phase, State
+from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, OperatorNote, Phase, State
 from dispatcher.runtime import audit
 from dispatcher.runtime.logs import set_up
 from dispatcher.runtime.story import Story, Teller
@@ -30,7 +30,7 @@ HELD = Instance(
 @pytest.fixture(autouse=True)
 def loggers() -> Iterator[None]:
     """The loggers, put back as they were."""
-    known = [logging.getLogger(), audit.log]
+    known = [logging.getLogger(), audit.log, logging.getLogger(audit.NAME_OF_DECISIONS)]
     before = [(logger.handlers[:], logger.level) for logger in known]
     yield
     for logger, (handlers, level) in zip(known, before, strict=True):
@@ -94,6 +94,57 @@ def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> N
         set_up(stream=io.StringIO(), audit_file=str(tmp_path / "nowhere" / "audit.jsonl"))
 
 
+DECISION = {"Kind": "decision", "Act": "destroy", "Actor": "dispatcher", "Reason": "idle"}
+
+
+def test_a_decision_stands_in_the_named_file_alone(tmp_path: Path) -> None:
+    """The ordinary log tells it in words already."""
+    path, shown = tmp_path / "audit.jsonl", io.StringIO()
+    set_up(stream=shown, audit_file=str(path))
+    audit.record(DECISION)
+    (line,) = lines(path.read_text(encoding="utf-8"))
+    assert (line["msg"], line["Act"], line["Actor"]) == ("decision", "destroy", "dispatcher")
+    assert shown.getvalue() == ""
+
+
+def test_a_full_disk_stops_nothing_and_loses_nothing() -> None:
+    """Every write to /dev/full fails as on a full disk: it is said once and counted, and all entries are in the ordinary log."""
+    shown = io.StringIO()
+    set_up(stream=shown, audit_file="/dev/full", secrets=[SECRET])
+    for number in range(3):
+        audit.record({**DECISION, "Reason": f"{number} {SECRET}"})
+    audit.record({"Act": "hold"})
+    told = [line["msg"].partition(":")[0] for line in lines(shown.getvalue())]
+    assert sorted(told) == ["AuditLog", "decision", "decision", "decision", "operator act"]
+    assert SECRET not in shown.getvalue()
+    (file,) = audit.files()
+    assert (file.failures, file.problem) == (4, "AuditLog: /dev/full cannot be written: No space left on device")
+
+
+def test_when_there_is_room_again_it_is_said_and_no_longer_shown(tmp_path: Path) -> None:
+    """The number of what is missing stays: it is a counter."""
+    folder, shown = tmp_path / "audit", io.StringIO()
+    folder.mkdir()
+    set_up(stream=shown, audit_file=str(folder / "audit.jsonl"))
+    folder.rename(tmp_path / "away")
+    audit.record(DECISION)
+    folder.mkdir()
+    audit.record(DECISION)
+    (file,) = audit.files()
+    assert (file.failures, file.problem) == (1, "")
+    assert "1 entries are missing" in lines(shown.getvalue())[-1]["msg"]
+
+
+def test_a_line_that_a_full_disk_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    """What comes after it begins on a line of its own."""
+    path = tmp_path / "audit.jsonl"
+    path.write_text('{"Act": "des', encoding="utf-8")
+    set_up(stream=io.StringIO(), audit_file=str(path))
+    audit.record(DECISION)
+    cut_off, whole = path.read_text(encoding="utf-8").splitlines()
+    assert (cut_off, json.loads(whole)["Act"]) == ('{"Act": "des', "destroy")
+
+
 def test_a_line_is_bounded_and_has_no_control_characters() -> None:
     """What callers send ends on terminals."""
     stream = io.StringIO()
@@ -103,6 +154,19 @@ def test_a_line_is_bounded_and_has_no_control_characters() -> None:
     assert len(line["Reason"]) == audit.FIELD_CHARACTERS
     assert line["Reason"].isprintable()
     assert line["RunningContainers"][-2:] == ["c99", "and 900 more"]
+
+
+def test_decisions_are_told_with_the_time_at_which_they_were_made() -> None:
+    """Also when so much waits to be told that sentences are left out."""
+    acts: list[Mapping[str, object]] = []
+    teller = Teller(Story(Clock()), Clock(), tell=lambda told: None, waiting=1, audit_log=acts.append)
+    before = State(instances=Map([("i1", HELD)]))
+    teller.hear(before, before, m.ConnectionLost(name="i1"))
+    teller.hear(before, before, m.DestroyInstance(name="i1", cause=DestroyCause.UNRESPONSIVE, reason="silent"))
+    teller.tell()
+    (act,) = acts
+    assert (act["Act"], act["Cause"], act["Reason"], act["InstanceName"]) == ("destroy", "unresponsive", "silent", "i1")
+    assert str(act["At"]).endswith("Z")
 
 
 def test_the_end_of_a_hold_is_an_act_too() -> None:

@@ -10,7 +10,19 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.maps import Map
-from dispatcher.core.model import ContainerState, Holdoff, HoldoffKind, IdleBehavior, Phase, State
+from dispatcher.core.model import (
+    NEVER,
+    ContainerState,
+    Holdoff,
+    HoldoffKind,
+    IdleBehavior,
+    KnownLeftover,
+    Leadership,
+    OperatorNote,
+    Phase,
+    State,
+)
+from dispatcher.driver import Leftover
 from dispatcher.runtime.metrics.gauges import gauges
 from tests.core import build
 
@@ -18,7 +30,7 @@ NOW_S, WALL_S = 1000.0, 1_800_000_000.0
 CREATED_AT = "2027-01-15T07:59:00Z"  # a minute before WALL_S
 
 
-def told(state: State, name: str, **labels: str) -> float:
+def told(state: State, name: str, /, **labels: str) -> float:
     families = {family.name: family for family in gauges(state, NOW_S, WALL_S)}
     return next(s.value for s in families[f"arvados_dispatchcloud_{name}"].samples if s.labels == labels)
 
@@ -125,3 +137,51 @@ def test_what_was_spent_today_is_shown() -> None:
     """Of what runs, up to this moment."""
     state = build.state(build.instance(price=36.0, paid_since_s=NOW_S - 100.0))
     assert told(state, "spent_today") == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("at", "seconds"), [("2027-01-15T07:59:00Z", 60.0), ("", 900.0), ("not a time", 900.0)])
+def test_the_longest_hold_counts_from_when_it_was_chosen(at: str, seconds: float) -> None:
+    """As its note says; where none does, since we know the instance."""
+    held = build.instance(idle_behavior=IdleBehavior.HOLD, operator=OperatorNote(actor="ada", at=at))
+    assert told(build.state(held), "instances_held_longest_seconds") == seconds
+    assert told(build.state(build.instance()), "instances_held_longest_seconds") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "seconds"),
+    [(Phase.BOOTING, "booting", 500.0), (Phase.UNKNOWN, "unknown", 500.0), (Phase.SHUTDOWN, "shutdown", 20.0)],
+)
+def test_what_ought_to_pass_is_shown_with_its_age(phase: Phase, state: str, seconds: float) -> None:
+    """A shutdown counts from the decision; an instance that works is in no state that ought to pass."""
+    assert told(build.state(build.instance("i1", phase)), "instances_longest_in_state_seconds", state=state) == seconds
+    assert told(build.state(build.instance()), "instances_longest_in_state_seconds", state=state) == 0.0
+
+
+@pytest.mark.parametrize("name", ["cloud_list_age_seconds", "queue_poll_age_seconds"])
+def test_how_long_nothing_was_seen_counts_for_who_leads(name: str) -> None:
+    """Also when nothing was ever seen; a dispatcher that only waits to lead looks at nothing."""
+    seen = build.state()
+    never = replace(seen, queue=replace(seen.queue, polled_s=NEVER), cloud=replace(seen.cloud, listed_s=NEVER))
+    assert (told(seen, name), told(never, name)) == (10.0, NOW_S)
+    assert told(replace(never, leadership=Leadership(leading=False, since_s=0.0)), name) == 0.0
+
+
+def test_suspects_are_counted() -> None:
+    """What the destroy guard keeps, runners that cannot be killed, leftovers, and records that nobody understands."""
+    leftover = KnownLeftover(leftover=Leftover("nic", "nic"), first_s=400.0)
+    cloud = {"guarded_destroys": (990.0,) * 5, "leftovers": {"nic": leftover}}
+    gone_dark = build.instance("i1", silent_s=9999.0)
+    kill = build.kill(signal=9, kill_since_s=100.0)
+    stubborn = build.instance("i2", processes={build.C1: build.process(build.C1, kill=kill)})
+    state = build.state(gone_dark, stubborn, cloud=cloud, queue={"rejected": Map([("c", "no")])})
+    names = ("instances_guarded", "runners_unkillable", "leftovers", "leftovers_longest_seconds", "queue_records_rejected")
+    assert [told(state, name) for name in names] == [2, 1, 1, 600.0, 1]
+    calm = build.state(gone_dark, stubborn)
+    assert told(calm, "instances_guarded") == 0
+
+
+def test_the_limits_of_money_are_shown() -> None:
+    """So that an alert can compare them with what is spent."""
+    state = build.state(settings=build.settings(max_price_per_day=7.0))
+    assert (told(state, "price_limit", per="day"), told(state, "price_limit", per="hour")) == (7.0, 0.0)
+    assert told(state, "wall_clock_timestamp_seconds") == WALL_S

@@ -84,7 +84,7 @@ def end_process(state: State, name: str, uuid: str, at_s: float, now: float, not
     ended = replace(
         state.containers[uuid], exited_s=at_s, exit_note=note, avoid=name, read_due=True, ask_after_s=NEVER,
         ran_on=ending.in_words(instance), killed=killed,
-        kill_requested="",  # what an operator asked for is done: it was about this attempt
+        kill_requested="", kill_actor="",  # what an operator asked for is done: it was about this attempt
     )  # fmt: skip
     return put_container(state, ended)
 

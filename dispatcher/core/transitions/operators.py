@@ -54,7 +54,7 @@ def instance_kill_requested(state: State, event: InstanceKillRequested, now: flo
     instance = state.instances.get(event.name)
     if instance is None:
         return state
-    return put_instance(state, replace(instance, kill_requested=_asked(event)))
+    return put_instance(state, replace(instance, kill_requested=_asked(event), kill_actor=one_line(event.actor)))
 
 
 def _asked(event: InstanceKillRequested | ContainerKillRequested) -> str:
@@ -66,7 +66,7 @@ def _asked(event: InstanceKillRequested | ContainerKillRequested) -> str:
 def container_kill_requested(state: State, event: ContainerKillRequested, now: float) -> State:
     container = state.containers.get(event.uuid)
     if container is not None:
-        return put_container(state, replace(container, kill_requested=_asked(event)))
+        return put_container(state, replace(container, kill_requested=_asked(event), kill_actor=one_line(event.actor)))
     return _kill_stray(state, event, now) if event.uuid in state.strays else state
 
 
@@ -74,7 +74,8 @@ def _kill_stray(state: State, event: ContainerKillRequested, now: float) -> Stat
     """A process whose container we do not hold: the kill stands at the process itself."""
     instance = state.instances[state.strays[event.uuid]]
     process = instance.processes[event.uuid]
-    kill = process.kill or Kill(reason=f"an operator asked for it: {_asked(event)}", since_s=now)
+    reason = f"an operator asked for it: {_asked(event)}"
+    kill = process.kill or Kill(reason=reason, since_s=now, actor=one_line(event.actor))
     return put_instance(state, replace(instance, processes={**instance.processes, event.uuid: replace(process, kill=kill)}))
 
 

@@ -264,7 +264,9 @@ def _never_started(state: State, event: StartEnded, now: float) -> State:
 
 def begin_kill(state: State, action: KillProcess, now: float) -> State:
     process = state.instances[action.name].processes[action.uuid]
-    kill = process.kill or Kill(reason=action.reason, since_s=now)
+    container = state.containers.get(action.uuid)
+    actor = container.kill_actor if container is not None and container.kill_requested else ""
+    kill = process.kill or Kill(reason=action.reason, since_s=now, actor=actor)
     kill_since_s = now if action.signal == 9 and kill.kill_since_s is None else kill.kill_since_s
     kill = replace(kill, sent_s=now, sending=True, signal=action.signal, kill_since_s=kill_since_s)
     state = _put_process(state, action.name, replace(process, kill=kill))

@@ -58,7 +58,8 @@ class ActMeter:
             for operation in OPERATIONS.values():
                 self.board.add(c.CLOUD_CALLS, operation, outcome, by=0.0)
         for request in REQUESTS.values():
-            self.board.add(c.QUEUE_REQUESTS, request, "200", by=0.0)
+            for status in ("200", "401", "403", "503", NONE):
+                self.board.add(c.QUEUE_REQUESTS, request, status, by=0.0)
         for status in (NONE, "422", "503"):
             self.board.add(c.LOCK_FAILURES, status, by=0.0)
         for start in m.StartOutcome:

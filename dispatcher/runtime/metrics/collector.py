@@ -24,14 +24,16 @@ from dispatcher.runtime.ports import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What only the running process knows. ``bugs`` by where, ``waiting`` by lane, ``ages_s`` by loop; the configuration by the
-    hash of its file, with Unix times."""
+    """What only the running process knows. ``troubles``: what is worked around just now; ``bugs`` by where, ``waiting`` by lane,
+    ``ages_s`` by loop; the configuration by the hash of its file, with Unix times."""
 
     bugs: Mapping[str, int] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     ages_s: Mapping[str, float] = field(default_factory=dict)
     given_up: int = 0
     longest_change_s: float = 0.0
+    troubles: Mapping[str, bool] = field(default_factory=dict)
+    audit_failures: int = 0
     config_sha256: str = ""
     config_written_s: float = 0.0
     config_loaded_s: float = 0.0
@@ -74,6 +76,8 @@ def _process(around: Surroundings, bugs_here: int) -> Iterator[Metric]:
     yield c.CONFIG_WRITTEN.family([((around.config_sha256,), around.config_written_s)])
     bugs = {**around.bugs, "metrics": bugs_here}
     yield c.BUGS.family(((where,), float(count)) for where, count in bugs.items())
+    yield c.TROUBLE.family(((what,), float(around.troubles.get(what, False))) for what in c.TROUBLES)
+    yield c.AUDIT_FAILURES.family([((), float(around.audit_failures))])
     yield c.GIVEN_UP.family([((), float(around.given_up))])
     yield c.LANE_WAITING.family(((lane,), float(count)) for lane, count in around.waiting.items())
     yield c.LOOP_AGE.family(((loop,), age_s) for loop, age_s in around.ages_s.items())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from dispatcher.core import schedule, spending
+from dispatcher.core import lifecycle, schedule, spending
 from dispatcher.core.model import NEVER, CallReport, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
 from dispatcher.core.spending import price_of_instance
 from dispatcher.driver import InstanceType
@@ -32,9 +32,12 @@ def gauges(state: State, now_s: float, wall_s: float) -> Iterator[Metric]:
     yield from _containers(state, now_s, wall_s)
     yield from _placing(state, now_s)
     yield from _instances(state)
+    yield from _suspects(state, now_s, wall_s)
     yield from _probes(state, now_s)
     yield from _cloud(state, now_s)
+    yield from _money(state, now_s)
     yield from _queue(state, now_s)
+    yield _one(c.WALL_CLOCK, wall_s)
     yield _one(c.LEADING, state.leadership.leading)
     yield _one(c.TERM, state.leadership.term)
 
@@ -134,6 +137,29 @@ def _by_phase(instances: Iterable[Instance]) -> Counter[str]:
     return counts
 
 
+def _suspects(state: State, now_s: float, wall_s: float) -> Iterator[Metric]:
+    """What lasts longer than it ought to, and what cannot be got rid of."""
+    longest = dict.fromkeys(c.PASSING, 0.0)
+    for instance in state.instances.all():
+        if instance.phase is not Phase.READY:
+            since_s = instance.destroy.since_s if instance.destroy is not None else instance.phase_since_s
+            longest[instance.phase.value] = max(longest[instance.phase.value], now_s - since_s)
+    yield c.LONGEST_IN_STATE.family(((each,), seconds) for each, seconds in longest.items())
+    held = [i for i in state.instances.all() if i.idle_behavior is IdleBehavior.HOLD]
+    yield _one(c.HELD_LONGEST, max((_held_s(instance, now_s, wall_s) for instance in held), default=0.0))
+    yield _one(c.GUARDED, len(lifecycle.kept(state, now_s)))
+    yield _one(c.UNKILLABLE, len(lifecycle.unkillable(state, now_s)))
+    known = state.cloud.leftovers.values()
+    yield _one(c.LEFTOVERS, len(known))
+    yield _one(c.LEFTOVERS_LONGEST, max((now_s - each.first_s for each in known), default=0.0))
+
+
+def _held_s(instance: Instance, now_s: float, wall_s: float) -> float:
+    """Since the operator chose it; where no note says when, since we know the instance."""
+    chosen_s = unix_s(instance.operator.at) if instance.operator.at else None
+    return max(0.0, wall_s - chosen_s if chosen_s is not None else now_s - instance.appeared_s)
+
+
 def _probes(state: State, now_s: float) -> Iterator[Metric]:
     """Of the instances that have answered and are not being destroyed."""
     answered = [i.answered_s for i in state.instances.all() if i.phase in _ANSWERING and i.answered_s != NEVER]
@@ -159,7 +185,18 @@ def _cloud(state: State, now_s: float) -> Iterator[Metric]:
     said = {call: state.reports.get(call) or CallReport(at_s=now_s) for call in _CALLS}
     for series, read in _REPORTED:
         yield series.family(((call,), math.nan if (value := read(each)) is None else value) for call, each in said.items())
+    yield _one(c.LIST_AGE, _unseen_s(state, state.cloud.listed_s, now_s))
+
+
+def _unseen_s(state: State, seen_s: float, now_s: float) -> float:
+    """How long the leader has not seen something. Who waits to lead looks at nothing."""
+    return now_s - max(seen_s, state.leadership.since_s) if state.leadership.leading else 0.0
+
+
+def _money(state: State, now_s: float) -> Iterator[Metric]:
     yield _one(c.SPENT_TODAY, spending.today(state, now_s))
+    settings = state.settings
+    yield c.PRICE_LIMIT.family([(("day",), settings.max_price_per_day), (("hour",), settings.max_price_per_hour)])
 
 
 _REPORTED: tuple[tuple[Series, Callable[[CallReport], float | None]], ...] = (
@@ -171,7 +208,8 @@ _REPORTED: tuple[tuple[Series, Callable[[CallReport], float | None]], ...] = (
 
 def _queue(state: State, now_s: float) -> Iterator[Metric]:
     queue = state.queue
-    yield _one(c.POLL_AGE, now_s - queue.polled_s if queue.polled_s != NEVER else 0.0)
+    yield _one(c.POLL_AGE, _unseen_s(state, queue.polled_s, now_s))
+    yield _one(c.REJECTED, len(queue.rejected))
     yield _one(c.POLL_TOOK, queue.poll_took_s)
     yield _one(c.QUEUE_WAITING, queue.waiting if queue.waiting is not None else math.nan)
     yield _one(c.LOCK_WINDOW, queue.lock_window)
