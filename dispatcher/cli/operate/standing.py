@@ -56,7 +56,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """``level`` is a key of LEVELS. ``place``: which dispatcher told it. ``decisions``: the newest last."""
+    """``level`` is a key of LEVELS. ``place``: which dispatcher told it. ``counts``: state → instances, where ``fleet`` holds
+    only some. ``decisions``: the newest last."""
 
     level: str
     text: str
@@ -68,6 +69,7 @@ class Standing:
     fleet: Sequence[Cell] = ()
     counts: Mapping[str, int] | None = None
     price: float = 0.0
+    money: str = ""
     remarks: Sequence[str] = ()
     decisions: Sequence[str] = ()
 

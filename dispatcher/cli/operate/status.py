@@ -99,7 +99,8 @@ def facts(standing: Standing) -> Iterable[Line]:
     instances = standing.instances()
     if standing.steps or instances:
         counted = ", ".join(f"{number} {printable(state)}" for state, number in instances.items())
-        yield named("instances", f"{counted or 'none'}; {standing.price:g} per hour")
+        yield named("instances", counted or "none")
+        yield named("price", f"{standing.price:g} per hour{', ' + standing.money if standing.money else ''}")
     for group in standing.groups[:MOST_GROUPS]:
         yield named("waiting", f"{group.count}{_oldest(group.oldest_s)}: {printable(group.text)}")
     if len(standing.groups) > MOST_GROUPS:
