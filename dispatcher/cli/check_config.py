@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dispatcher.cli.check_cloud import cloud_warnings
 from dispatcher.cli.drivers import driver_problem
 from dispatcher.cli.words import printable
 from dispatcher.config import (
@@ -55,11 +56,18 @@ class Verdict:
 @click.option("--config", "config_path", default=DEFAULT_CONFIG, show_default=True, help="The cluster's configuration.")
 @click.option("--settings", "settings_path", help=f"Our own settings; must exist when given.  [default: {DEFAULT_SETTINGS}]")
 @click.option("--cluster", "cluster_id", help="Which cluster of the file; needed when it holds several.")
+@click.option("--cloud", "ask_cloud", is_flag=True, help="Ask the cloud too: types that it does not offer, prices that differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--quiet", is_flag=True, help="Print no values, only what is wrong or to be looked at.")
 @click.pass_context
 def check_config(
-    context: click.Context, config_path: str, settings_path: str | None, cluster_id: str | None, as_json: bool, quiet: bool
+    context: click.Context,
+    config_path: str,
+    settings_path: str | None,
+    cluster_id: str | None,
+    ask_cloud: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Tell everything that is wrong with the configuration, and print every value in force and where it came from.
 
@@ -71,7 +79,10 @@ def check_config(
       1  something is wrong
       2  the command was called wrongly, or a file cannot be read
     """
-    verdict = judge(load(config_path, settings_path, cluster_id))
+    loaded = load(config_path, settings_path, cluster_id)
+    verdict = judge(loaded)
+    if ask_cloud and verdict.exit_code == GOOD and loaded.config is not None:
+        verdict = replace(verdict, warnings=(*verdict.warnings, *cloud_warnings(loaded, loaded.config)))
     if as_json:
         click.echo(json.dumps(as_object(verdict), indent=2))
     else:

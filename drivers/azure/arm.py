@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from azure.core import MatchConditions
@@ -29,15 +29,16 @@ from azure.mgmt.compute import ComputeManagementClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from requests.adapters import HTTPAdapter
 
-from dispatcher.driver import Call, CloudError, Denied, Scope
+from dispatcher.driver import Call, CloudError, Denied, InstanceType, Scope
 from drivers.azure.answers import JSON
 from drivers.azure.credentials import OneAtATime
 from drivers.azure.errors import MAX_TEXT, Refusal, error_of, is_narrow, limit_and_usage, refusal_of
 from drivers.azure.headers import Pace, pace_of
 from drivers.azure.parameters import Parameters
+from drivers.azure.retail import Pages, rows_from
 from drivers.azure.unsure import AlreadyThere, is_outage, surely_not_sent
 
-NETWORK_API, DISK_API = "2024-05-01", "2024-03-02"
+NETWORK_API, DISK_API, SIZES_API = "2024-05-01", "2024-03-02", "2021-07-01"
 CONNECT_S, READ_S = 10.0, 60.0
 CONNECTIONS = 48  # as many as the dispatcher has threads that call a cloud
 MAX_PAGES = 1000
@@ -119,7 +120,7 @@ class Found:
     def add(self, page: Sequence[JSON]) -> None:
         """Members that come and go move the others across the border of two pages: what is on both counts once."""
         for one in page:
-            identity = str(one.get("id") or one.get("name")).lower()
+            identity = str(one.get("id") or [one.get(name) for name in ("resourceType", "name", "locations")]).lower()
             if identity not in self._ids:
                 self._ids.add(identity)
                 self.items.append(one)
@@ -256,6 +257,18 @@ class Arm:
         provider = f"/subscriptions/{self._parameters.subscription}/providers/Microsoft.Compute"
         return self._list(f"{provider}/locations/{self._parameters.location}/usages", self._parameters.api_version, leash)
 
+    def sizes(self, leash: Leash) -> Found:
+        """The table of sizes of the region; several megabytes."""
+        path = f"/subscriptions/{self._parameters.subscription}/providers/Microsoft.Compute/skus"
+        wanted = quote(f"location eq '{self._parameters.location}'", safe="'")
+        return self._list(path, SIZES_API, leash, f"&$filter={wanted}")
+
+    def retail_prices(self, types: Sequence[InstanceType], leash: Leash) -> list[JSON]:
+        """From the file or the address that the site named; no token goes there."""
+        chosen = self._parameters
+        pages = Pages(self._session, chosen.ca_bundle or True, leash.left_s)
+        return rows_from(chosen.retail_prices, types, chosen.location, chosen.retail_currency, pages)
+
     # ------------------------------------------------------------------------------------------------------------ requests
 
     @property
@@ -274,9 +287,9 @@ class Arm:
             return self._send("GET", self._url(path, api_version), exchange, leash)
         return None
 
-    def _list(self, path: str, api_version: str, leash: Leash) -> Found:
+    def _list(self, path: str, api_version: str, leash: Leash, query: str = "") -> Found:
         """All pages; when a later one fails what came before it is kept. Raises CloudError when the first one does."""
-        url = self._url(path, api_version)
+        url = self._url(path, api_version) + query
         found = Found()
         seen: set[str] = set()
         while url:
@@ -329,11 +342,16 @@ class Leash:
     def exchange(self, *, has_effect: bool = False, follows: bool = False) -> Exchange:
         return Exchange(self.call, has_effect, follows)
 
-    def options(self, exchange: Exchange) -> dict[str, Any]:
-        """Raises CloudError when no time is left."""
+    def left_s(self) -> float:
+        """Raises CloudError when none is."""
         left_s = self._until_s - self._stopwatch()
         if left_s <= 0:
             raise CloudError(f"not done within {self.call.timeout_s:g} s")
+        return left_s
+
+    def options(self, exchange: Exchange) -> dict[str, Any]:
+        """Raises CloudError when no time is left."""
+        left_s = self.left_s()
         return {"exchange": exchange, "connection_timeout": min(CONNECT_S, left_s), "read_timeout": min(READ_S, left_s)}
 
 

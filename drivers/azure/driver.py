@@ -1,6 +1,7 @@
 """The contract on Azure: each call is one request, or one list, and what the other modules make of the answer.
 
-The driver starts no thread, waits for nothing that Azure works on, and remembers nothing but which zones refused lately.
+The driver starts no thread, waits for nothing that Azure works on, and remembers nothing but which zones refused lately or lack a
+size.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from dispatcher.driver import (
     Leftover,
     Listing,
     NoCapacity,
+    Price,
     RateLimits,
+    TypeFacts,
 )
-from drivers.azure import answers, leftovers, notices, quotas
+from drivers.azure import answers, leftovers, notices, prices, quotas, sizes
 from drivers.azure.answers import JSON, part, text
 from drivers.azure.boot import KeyPair, custom_data
 from drivers.azure.errors import refusal_from
@@ -72,6 +75,8 @@ class AzureDriver:
             notices=parameters.eviction_notices,
             quota_groups=True,
             usages=parameters.usages,
+            type_facts=parameters.size_table,
+            prices=bool(parameters.retail_prices),
             leftover_age_s=parameters.leftover_age_s,
             limits=LIMITS,
         )
@@ -275,15 +280,38 @@ class AzureDriver:
         check_name(name)
         return name
 
+    # ---------------------------------------------------------------------------------------------------------- catalogue
+
+    def type_facts(self, types: Sequence[InstanceType], call: Call) -> tuple[TypeFacts, ...]:
+        """From the whole table or not at all: what it lacks counts as not offered."""
+        if not types:
+            return ()
+        listed = self._arm.sizes(self._arm.began(call))
+        if listed.error is not None:
+            raise listed.error
+        table = sizes.sizes_of(listed.items, self._parameters.location)
+        if not table:
+            raise CloudError(f"Azure's table of sizes names none for {self._parameters.location}: is Location right?")
+        self._zones.know({name: sizes.lacking_zones(size, self._parameters) for name, size in table.items()})
+        return sizes.facts(types, table, self._parameters, self._named_group)
+
+    def prices(self, types: Sequence[InstanceType], call: Call) -> tuple[Price, ...]:
+        rows = self._arm.retail_prices(types, self._arm.began(call)) if types else []
+        return prices.prices(types, rows, self._parameters.location)
+
     def quota_group(self, instance_type: InstanceType) -> str:
         """Spot machines of all sizes share one quota; the others are counted by family."""
+        return self._named_group(instance_type) or family(instance_type.provider_type)
+
+    def _named_group(self, instance_type: InstanceType) -> str:
+        """Of spot machines, and where the site names one."""
         if instance_type.preemptible:
             return quotas.SPOT
         size = instance_type.provider_type
         fitting = [prefix for prefix in self._parameters.quota_groups if size.lower().startswith(prefix.lower())]
         if fitting:
             return quotas.plain(self._parameters.quota_groups[max(fitting, key=len)])
-        return family(size)
+        return ""
 
 
 def family(vm_size: str) -> str:

@@ -113,6 +113,9 @@ class Parameters:
     eviction_notices: bool = True
     api_version: str = API_VERSION
     usages: bool = True
+    size_table: bool = True
+    retail_prices: str = ""  # a file, or an https address
+    retail_currency: str = ""
     vm_properties: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -170,6 +173,9 @@ def _read(reader: Reader) -> Parameters:
         eviction_notices=reader.flag("EvictionNotices", default=True),
         api_version=reader.text("APIVersion", default=API_VERSION, pattern=re.compile(r"\d{4}-\d\d-\d\d(-preview)?")),
         usages=reader.flag("QuotaUsage", default=True),
+        size_table=reader.flag("SizeTable", default=True),
+        retail_prices=_retail_prices(reader),
+        retail_currency=reader.text("RetailPricesCurrency", pattern=re.compile(r"[A-Z]{3}")),
         vm_properties=reader.mapping("VMProperties"),
     )
 
@@ -178,6 +184,7 @@ UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 GROUP = re.compile(r"[\w.()-]{1,90}")
 WORD = re.compile(r"[\w.-]{1,80}")
 RESOURCE_ID = re.compile(r"/subscriptions/[^/]+/.+")
+ADDRESS = re.compile(r"https://[^/\s?#@]+(/[^\s#]*)?")
 URL = re.compile(r"https://[^/\s?#]+")
 _ADMIN = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _REFUSED_USERS = re.compile(
@@ -231,6 +238,15 @@ def _admin_user(reader: Reader) -> str:
     if name and (_REFUSED_USERS.fullmatch(name) or not _ADMIN.fullmatch(name)):
         reader.complain("AdminUsername", f"Azure refuses an account called {name!r}; leave it out to log in as root")
     return name
+
+
+def _retail_prices(reader: Reader) -> str:
+    given = reader.text("RetailPrices")
+    if "://" not in given:
+        return reader.file("RetailPrices")
+    if not ADDRESS.fullmatch(given):
+        reader.complain("RetailPrices", f"{given!r} must be a file or an address that begins with https://")
+    return given
 
 
 def _ephemeral(reader: Reader) -> str:

@@ -1,12 +1,12 @@
 """In which availability zone the next machine is asked for: spread by its name, the ones that refused lately last.
 
-What is remembered is an order of preference and nothing else: every zone is still tried.
+What is remembered is an order of preference: every zone is still tried but those that Azure's own table says lack the size.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urldefrag, urlencode
 
@@ -19,13 +19,20 @@ class Zones:
 
     offered: Sequence[str]
     _refused: dict[tuple[str, str], int] = field(default_factory=dict)
+    _lacking: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def know(self, lacking: Mapping[str, frozenset[str]]) -> None:
+        """Size in lower case → the zones that do not have it, as Azure's table says; replaces what was known."""
+        self._lacking = lacking
 
     def in_order(self, vm_size: str, name: str) -> tuple[str | None, ...]:
         """The zones to try for this machine, never empty."""
         if not self.offered:
             return (None,)
-        first = zlib.crc32(name.encode()) % len(self.offered)
-        turned = [*self.offered[first:], *self.offered[:first]]
+        lacking = self._lacking.get(vm_size.lower(), frozenset())
+        zones = [zone for zone in self.offered if zone not in lacking] or list(self.offered)
+        first = zlib.crc32(name.encode()) % len(zones)
+        turned = [*zones[first:], *zones[:first]]
         return tuple(sorted(turned, key=lambda zone: self._refused.get((vm_size, zone), 0)))
 
     def refused(self, vm_size: str, zone: str | None) -> None:

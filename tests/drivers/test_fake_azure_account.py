@@ -325,8 +325,13 @@ def test_usages_and_sizes_are_told() -> None:
     usages = world.client.send("GET", f"{base}/locations/eastus/usages").body["value"]
     used = {row["name"]["value"]: row["currentValue"] for row in usages}
     assert (used["cores"], used["standardDSv5Family"], used["lowPriorityCores"]) == (2, 2, 0)
-    skus = world.client.send("GET", f"{base}/skus", api_version="2021-07-01").body["value"]
-    families = {row["name"]: row["family"] for row in skus}
+    page = world.client.send("GET", f"{base}/skus", api_version="2021-07-01").body
+    rows = page["value"]
+    while "nextLink" in page:
+        page = world.client.follow(page["nextLink"]).body
+        rows += page["value"]
+    families = {row["name"]: row["family"] for row in rows if row["resourceType"] == "virtualMachines"}
+    assert len(families) == len(world.account.site.sizes)
     assert families["Standard_D2s_v5"] == "standardDSv5Family"
 
 

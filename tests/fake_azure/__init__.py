@@ -6,6 +6,7 @@
 * ``buckets.py`` are Azure's limits, ``faults.py`` and ``knobs.py`` what goes wrong, ``errors.py`` what is said then;
 * ``model.py`` is what exists, ``creating.py`` and ``deleting.py`` how it comes and goes, ``views.py`` how it is shown;
 * ``account.py`` puts these together: a request is a value and so is its answer; ``handlers.py`` has a row for each operation;
+* ``retail.py`` is the public page of prices;
 * ``login.py`` hands out tokens, ``server.py`` is the socket, ``machines.py`` the SSH servers behind the machines;
 * ``python -m tests.fake_azure --port 8443 --folder /tmp/azure`` runs it alone.
 

@@ -105,6 +105,9 @@ def _check_capacity(account: Account, body: Mapping[str, Any], size: Size) -> No
     if size.restricted or size.name in account.knobs.no_capacity:
         account.faults["create: sku not available"] += 1
         raise ArmError(errors.sku_not_available(size.name, account.site.location))
+    if zone and zone not in {*size.zones} - {*size.closed_zones}:
+        account.faults["create: not in the zone"] += 1
+        raise ArmError(errors.sku_not_available(size.name, account.site.location))
     if zone and account.knobs.no_capacity_in_zone.get(zone) == size.name:
         account.faults["create: no capacity in the zone"] += 1
         raise ArmError(errors.zonal_allocation_failed(size.name, zone))

@@ -14,7 +14,7 @@ from tests.fake_azure.creating import create_machine, repeat_create
 from tests.fake_azure.errors import ArmError
 from tests.fake_azure.judge import Request
 from tests.fake_azure.model import AnyResource, Machine, Operation, existing, living
-from tests.fake_azure.site import sku_record
+from tests.fake_azure.site import other_records, sku_record
 
 Handler = Callable[[Account, Mapping[str, str], Request, float], Answer]
 
@@ -167,9 +167,17 @@ def list_usages(account: Account, parts: Mapping[str, str], request: Request, no
 
 
 def list_skus(account: Account, parts: Mapping[str, str], request: Request, now: float) -> Answer:
+    """In pages, between rows of other kinds."""
     location = account.site.location
     wanted = request.query.get("$filter", f"location eq '{location}'").endswith(f"'{location}'")
-    return Answer(body={"value": [sku_record(size, location) for size in account.site.sizes] if wanted else []})
+    rows = [*other_records(location), *(sku_record(size, location) for size in account.site.sizes)] if wanted else []
+    token = _read_token(request)
+    if token and account.happens("skus: expired page", account.knobs.expired_page_rate):
+        raise ArmError(errors.expired_page())
+    begin = int(token.get("after", 0))
+    end = begin + account.knobs.sku_page_size
+    more = {"nextLink": _next_link(account, request, str(end), {})} if end < len(rows) else {}
+    return Answer(body={"value": rows[begin:end], **more})
 
 
 # --------------------------------------------------------------------------------------------------------- one by one

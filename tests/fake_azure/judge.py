@@ -96,7 +96,7 @@ def _others() -> Iterator[Operation]:
     gallery = f"{_GROUP}/Microsoft.Compute/galleries/{{gallery}}/images/{{image}}/versions/{{name}}"
     galleries = ("2023-07-03", "2024-03-03")
     yield Operation(name="get gallery version", method="GET", path=gallery, versions=galleries, queries={"$expand": ".+"})
-    skus = {"$filter": r"location eq '[a-z0-9]+'", "includeExtendedLocations": "true|false"}
+    skus = {"$filter": r"location eq '[a-z0-9]+'", "includeExtendedLocations": "true|false", **_PAGE}
     yield Operation(
         name="list skus", method="GET", path="providers/Microsoft.Compute/skus", versions=("2021-07-01",), queries=skus
     )

@@ -62,6 +62,9 @@ class Knobs:
     expired_page_rate: float = 0.03  # a nextLink answers 410
     repeated_page_rate: float = 0.03  # a page repeats the end of the one before
     circular_page_rate: float = 0.01  # a nextLink that leads to the same page again, once
+    sku_page_size: int = 8
+    price_page_size: int = 10
+    price_limit_rate: float = 0.05  # the page of prices answers 429
 
     # Machines
     boot_s: float = 2.0

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dispatcher.embedded.tls import ensure_certificate, server_context
+from tests.fake_azure import retail
 from tests.fake_azure.account import PREFIX, Account, Answer
 from tests.fake_azure.judge import Request
 
@@ -170,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
 def _answer(account: Account, method: str, target: str, headers: dict[str, str], given: bytes) -> Answer:
     parts = urlsplit(target)
     path, query = unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True))
+    if (priced := retail.answer(account, method, path, query, headers)) is not None:
+        return priced
     if not path.lower().startswith(PREFIX):
         form = dict(parse_qsl(given.decode("utf-8", "replace")))
         found = account.login.answer(method, path, form, account.base_url)

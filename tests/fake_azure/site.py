@@ -20,6 +20,7 @@ class Size:
     spot: bool = True
     restricted: str = ""  # a reason such as NotAvailableForSubscription
     zones: tuple[str, ...] = ("1", "2", "3")
+    closed_zones: tuple[str, ...] = ()  # in which the subscription may not have it
 
 
 def _sizes() -> tuple[Size, ...]:
@@ -36,7 +37,9 @@ def _sizes() -> tuple[Size, ...]:
     ]
     basic = Size(name="Standard_A1_v2", family="standardAv2Family", cores=1, memory_gb=2.0, spot=False)
     gone = Size(name="Standard_NC6", family="standardNCFamily", cores=6, memory_gb=56.0, restricted="NotAvailableForSubscription")
-    return (*rows, basic, gone)
+    some = {"zones": ("1", "2"), "closed_zones": ("2",)}
+    narrow = Size(name="Standard_M8ms", family="standardMSFamily", cores=8, memory_gb=218.75, **some)
+    return (*rows, basic, gone, narrow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,12 @@ def sku_record(size: Size, location: str) -> dict[str, Any]:
         "restrictionInfo": {"locations": [location]},
         "reasonCode": size.restricted,
     }
+    zonal = {
+        "type": "Zone",
+        "values": [location],
+        "restrictionInfo": {"locations": [location], "zones": list(size.closed_zones)},
+        "reasonCode": "NotAvailableForSubscription",
+    }
     return {
         "resourceType": "virtualMachines",
         "name": size.name,
@@ -104,5 +113,11 @@ def sku_record(size: Size, location: str) -> dict[str, Any]:
         "locations": [location],
         "locationInfo": [{"location": location, "zones": list(size.zones), "zoneDetails": []}],
         "capabilities": [{"name": name, "value": value} for name, value in capabilities.items()],
-        "restrictions": [restriction] if size.restricted else [],
+        "restrictions": [*([restriction] if size.restricted else []), *([zonal] if size.closed_zones else [])],
     }
+
+
+def other_records(location: str) -> list[dict[str, Any]]:
+    """What else the table holds: other kinds of resources, and no two rows alike."""
+    disks = {"resourceType": "disks", "name": "Premium_LRS", "locations": [location], "capabilities": [], "restrictions": []}
+    return [{**disks, "size": size} for size in ("P4", "P6")] + [{**disks, "resourceType": "snapshots", "name": "Standard_LRS"}]
