@@ -15,6 +15,7 @@ DOCS = Path(__file__).resolve().parent
 PAGES = {
     "states.md": "dispatcher.core.transitions.document:states_page",
     "metrics.md": "dispatcher.meters.page:metrics_page",
+    "openapi.json": "dispatcher.web.description:text",
     "configuration.md": "dispatcher.config.reference:configuration_page",
 }
 

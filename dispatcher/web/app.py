@@ -10,7 +10,7 @@ import secrets
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
-from dispatcher.web import acts, auth, errors, health, inspect, metrics, operator, sign_in, upstream
+from dispatcher.web import acts, auth, description, errors, health, inspect, metrics, operator, sign_in, upstream
 from dispatcher.web.auth import Door
 from dispatcher.web.requests import Requests
 from dispatcher.web.view import View
@@ -47,6 +47,7 @@ def make_app(view: View, management_token: str, requests: Requests | None = None
     requests = requests or Requests()
     app.register_blueprint(metrics.blueprint(view.metrics, requests))
     app.register_blueprint(inspect.blueprint(active))
+    app.register_blueprint(description.blueprint())
     app.wsgi_app = requests.around(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app
 
