@@ -1,7 +1,8 @@
-"""Secrets that stand in no configuration file: a file for each, named as the key whose value it holds, below Clusters.ID.
+"""Secrets that stand in no configuration file: a file for each, named as the key whose value it holds, below Clusters.ID or, for
+our own, in our own file.
 
 systemd hands copies of them to the service (``LoadCredential=``); root's own commands read the originals, which nobody else may.
-What stands there wins over the cluster's file.
+What stands there wins over either file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dispatcher.config.files import Unreadable, read_text, user_name
 from dispatcher.config.problems import Problem, Severity
@@ -21,10 +22,12 @@ MOST = 100
 PLACES = (
     "SystemRootToken",
     "ManagementToken",
+    "ReadOnlyToken",
     "Containers.DispatchPrivateKey",
     "PostgreSQL.Connection.",
     "Containers.CloudVMs.DriverParameters.",
 )
+OF_OUR_OWN = ("ReadOnlyToken",)
 _NAME = re.compile(r"\w+(?:\.\w+)*")
 
 
@@ -35,6 +38,16 @@ class Credentials:
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+
+
+def divided(found: Credentials) -> tuple[Credentials, Credentials]:
+    """Those of the cluster's keys, and those of our own."""
+    ours = replace(found, texts=_only(found.texts, ours=True), files=_only(found.files, ours=True))
+    return replace(found, texts=_only(found.texts, ours=False), files=_only(found.files, ours=False)), ours
+
+
+def _only(each: Mapping[str, str], *, ours: bool) -> dict[str, str]:
+    return {key: value for key, value in each.items() if (key in OF_OUR_OWN) is ours}
 
 
 def find_credentials(environment: Mapping[str, str], folder: str = FOLDER) -> Credentials:
@@ -80,7 +93,7 @@ def _may_hold(key: str) -> bool:
 
 
 def with_credentials(fields: Fields, found: Credentials) -> Fields:
-    """The cluster's mapping as if they had stood in it."""
+    """The mapping of a file as if they had stood in it."""
     for key, text in found.texts.items():
         fields = _with(fields, key.split("."), text)
     return fields

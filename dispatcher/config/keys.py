@@ -253,8 +253,7 @@ OWN_KEYS: tuple[Key, ...] = (
     Key(
         path="ReadOnlyToken", kind=TEXT, target="config.read_only_token", default='""', upstream=None, secret=True, own=True,
         meaning="A second token of the management API, for pages, lists and metrics: it may read everything and do nothing. The "
-        "token itself, `file:///` and the absolute path of a file that holds it, or `credential:NAME` for what systemd hands "
-        "over by `LoadCredential=NAME:…`. Empty: the ManagementToken alone.",
+        "token itself, or `file:///` and the absolute path of a file that holds it. Empty: the ManagementToken alone.",
     ),
     _own(
         "MaxWaitTime", PATIENCE, "settings.max_wait_s", "0",

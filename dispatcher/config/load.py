@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dispatcher.config.credentials import FOLDER, Credentials, find_credentials, with_credentials
+from dispatcher.config.credentials import FOLDER, Credentials, divided, find_credentials, with_credentials
 from dispatcher.config.files import Unreadable, read_text, source_of
 from dispatcher.config.instance_types import read_instance_types
 from dispatcher.config.keys import CLUSTER_KEYS, KEYS, OWN_KEYS, Key
@@ -66,9 +66,10 @@ def config_place(path: str) -> str:
     return OWN_CONFIG if path == DEFAULT_CONFIG and not os.path.exists(path) and os.path.exists(OWN_CONFIG) else path
 
 
-def _take_credentials(cluster: Reader, found: Credentials) -> None:
-    cluster.fields = with_credentials(cluster.fields, found)
-    cluster.elsewhere = {cluster.full(key): file for key, file in found.files.items()}
+def _take_credentials(cluster: Reader, own: Reader, found: Credentials) -> None:
+    for reader, part in zip((cluster, own), divided(found), strict=True):
+        reader.fields = with_credentials(reader.fields, part)
+        reader.elsewhere = {reader.full(key): file for key, file in part.files.items()}
 
 
 def _problems(*readers: Reader | None) -> Iterable[Problem]:
@@ -158,7 +159,7 @@ def cluster_of(
     own = _own_reader(settings_path, notes)
     cluster = None if top is None else _cluster_reader(top, cluster_id)
     if cluster is not None and own is not None:
-        _take_credentials(cluster, found)
+        _take_credentials(cluster, own, found)
     return cluster, own, lambda: [*notes, *_problems(top, own, cluster)]
 
 

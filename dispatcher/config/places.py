@@ -6,7 +6,6 @@ URLs may carry a password by mistake, so no message repeats one that has an ``@`
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -69,25 +68,13 @@ def read_only_token(own: Reader, given: str, management_token: str) -> str:
 
 
 def secret_text(given: str) -> str:
-    """What a secret's place says, or what the file holds that it names, without the line's end. Raises Unreadable or Wrong."""
-    if not (named := secret_file(given)):
+    """The secret itself, or what the file holds that ``file:///…`` names, without the line's end. Raises Unreadable or Wrong."""
+    if not (named := _key_file(given)):
         return given
     text = read_text(named).strip()
     if not text:
         raise Wrong("is empty: write the secret into it")
     return text
-
-
-def secret_file(given: str) -> str:
-    """The path of ``file:///…`` or ``credential:NAME``; empty for a secret that stands there itself. Raises Wrong."""
-    if not given.startswith("credential:"):
-        return _key_file(given)
-    name, folder = given.removeprefix("credential:"), os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if not re.fullmatch(r"[\w.:-]+", name, re.ASCII) or name in (".", ".."):
-        raise Wrong("is no name of a credential")
-    if not folder:
-        raise Wrong(f"cannot be read: systemd handed over no credentials; give the unit LoadCredential={name}:/path/of/the/file")
-    return os.path.join(folder, name)
 
 
 def instance_set_id(token: str) -> str:

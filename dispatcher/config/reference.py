@@ -28,10 +28,11 @@ The dispatcher reads two YAML files:
 On a computer without `/etc/arvados/config.yml` the cluster's file is `/etc/cloud-dispatcher/config.yml`, if it is there.
 
 Secrets need not stand in either. **A file in `/etc/cloud-dispatcher/credentials/`** (root's, mode 0700) holds the value of the
-key that it is named as, and wins over the cluster's file: `SystemRootToken`, `ManagementToken`, `Containers.DispatchPrivateKey`,
-`PostgreSQL.Connection.password` and its other parameters, `Containers.CloudVMs.DriverParameters.ClientSecret` and whatever else
-a driver is told. systemd hands copies to the service when it starts (`LoadCredential=` in the unit): a changed secret needs a
-restart, which loses nothing. Commands that read another file by `--config` do not look there.
+key that it is named as, and wins over either file: `SystemRootToken`, `ManagementToken`, our own `ReadOnlyToken`,
+`Containers.DispatchPrivateKey`, `PostgreSQL.Connection.password` and its other parameters,
+`Containers.CloudVMs.DriverParameters.ClientSecret` and whatever else a driver is told. systemd hands copies to the service when
+it starts (`LoadCredential=` in the unit): a changed secret needs a restart, which loses nothing. Commands that read another file
+by `--config` do not look there.
 
 `cloud-dispatcher check-config` tells everything that is wrong with both, each with file, line and key, and prints every value in
 force and where it came from. It shows secrets as `set` or `not set`. It ends with 0 when the dispatcher could start (there may be

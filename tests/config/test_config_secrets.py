@@ -71,29 +71,26 @@ def test_a_read_only_token_may_be_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_read_only_token_may_be_a_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the service manager's."""
-    (tmp_path / "reader").write_text("markedreadonlytoken\n")
+    """Of the service manager's: it wins over what stands in our file."""
+    (tmp_path / "cloud-dispatcher_ReadOnlyToken").write_text("markedreadonlytoken\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    loaded = read(tmp_path, own="ReadOnlyToken: credential:reader\n")
+    loaded = read(tmp_path, own="ReadOnlyToken: another\n")
     assert loaded.config is not None
     assert loaded.config.read_only_token == "markedreadonlytoken"
+    (shown,) = [each for each in loaded.in_force if each.path == "ReadOnlyToken"]
+    assert (shown.shown, "ReadOnlyToken" in str(shown.origin)) == ("set", True)
 
 
 NO_TOKENS = [
     ("file:///nowhere/token", "cannot be read"),
-    ("credential:reader", "systemd handed over no credentials"),
-    ("credential:../reader", "is no name of a credential"),
     ("markedmanagementtoken", "is the ManagementToken"),
     ("two words", "holds blanks"),
 ]
 
 
 @pytest.mark.parametrize(("given", "text"), NO_TOKENS)
-def test_a_read_only_token_that_cannot_be_meant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, text: str
-) -> None:
+def test_a_read_only_token_that_cannot_be_meant(tmp_path: Path, given: str, text: str) -> None:
     """Nothing starts with it, and the mend is said."""
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     loaded = read(tmp_path, own=f"ReadOnlyToken: {given}\n")
     assert loaded.config is None
     assert text in told(loaded)
