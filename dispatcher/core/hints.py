@@ -15,6 +15,7 @@ GRACE_BOOT_S = 60.0  # so long an instance that was found may still boot, whatev
 GRACE_IDLE_S = 15.0  # and so long it is idle for us before it goes: the queue may have work for it
 LONGEST_S = 86400.0  # what is older is not believed
 LONGEST_WAIT_S = 30 * 86400.0
+TIMES_DEAREST = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class InstanceHint:
     boot_began_s: float
     idle_since_s: float = NEVER  # when it last had work
     last_container: str = ""
+    price: float = 0.0  # by the hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,11 @@ def idle_since_s(hint: InstanceHint | None, timeout_idle_s: float, now: float) -
 def paid_since_s(hints: Hints, hint: InstanceHint | None, now: float) -> float:
     """Since when what it costs is not yet counted."""
     return now if hint is None else min(now, max(hints.at_s, now - LONGEST_S))
+
+
+def price(hint: InstanceHint | None, dearest: float) -> float:
+    """What an instance costs whose type is configured no longer. Much more than the ``dearest`` type of now is not believed."""
+    return hint.price if hint is not None and 0 < hint.price <= TIMES_DEAREST * dearest else 0.0
 
 
 def first_seen_s(hints: Hints, uuid: str, now: float) -> float:

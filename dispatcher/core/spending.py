@@ -54,6 +54,11 @@ def closed(state: State, began_s: float) -> float:
     return state.spending.closed if began_s == state.spending.day_began_s else 0.0
 
 
+def dearest(state: State) -> float:
+    """Of the types that are configured."""
+    return max((offer.price for offer in state.settings.instance_types.values()), default=0.0)
+
+
 def price_of(state: State, type_name: str, otherwise: float = 0.0) -> float:
     offer = state.instance_type(type_name)
     return offer.price if offer is not None else otherwise

@@ -110,6 +110,8 @@ def _of_instance(instance: Instance, now: float) -> dict[str, Any]:
         made["idle"] = round(now - instance.busy_s, 1)
     if instance.last_container:
         made["last"] = instance.last_container
+    if instance.price:
+        made["price"] = instance.price
     return made
 
 
@@ -177,7 +179,7 @@ def _holdoff(held: Any, at_s: float) -> Holdoff:
 def _instance(held: Any, at_s: float) -> InstanceHint:
     return InstanceHint(
         id=_text(held["id"]), boot_began_s=at_s - _number(held["boot"]), idle_since_s=at_s - _number(held.get("idle", 0.0)),
-        last_container=_text(held.get("last", "")),
+        last_container=_text(held.get("last", "")), price=_number(held.get("price", 0.0)),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import random
 from dataclasses import replace
@@ -54,7 +55,7 @@ def test_12_27_what_only_we_know_survives_a_restart():
     assert [(h.key, h.kind, round(h.until_s), h.strikes) for h in read.holdoffs] == [("*", HoldoffKind.QUOTA, 100, 3)]
     first, second = read.instances["i1"], read.instances["i2"]
     assert (round(first.idle_since_s), first.last_container) == (0, C2)
-    assert (second.id, round(second.boot_began_s), second.idle_since_s) == ("id-i2", -260, 40.0)
+    assert (second.id, round(second.boot_began_s), second.idle_since_s, second.price) == ("id-i2", -260, 40.0, 2.0)
     assert {uuid: round(at_s) for uuid, at_s in read.first_seen_s.items()} == {C1: -460}
 
 
@@ -188,6 +189,19 @@ def test_what_was_paid_while_nobody_looked_is_counted():
     """From the last write on, once for each instance that is still there."""
     seen = adopted(InstanceHint(id="id-i1", boot_began_s=NOW - 300.0))
     assert seen.instances["i1"].paid_since_s == NOW - 30.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "hinted", "costs"),
+    [("gone", 0.3, 0.3), ("gone", 1e6, 0.0), ("gone", -1.0, 0.0), ("gone", math.inf, 0.0), ("t4", 0.3, 1.0)],
+)
+def test_an_instance_whose_type_is_gone_goes_on_costing(kind, hinted, costs):
+    """The configuration no longer says how much; a type that it has goes before the hint, and nonsense is not believed."""
+    tags = {"ArvadosInstanceType": kind, "ArvadosIdleBehavior": "run", "ArvadosInstanceSetID": "ours"}
+    found = m.InstancesListed(began_s=NOW, instances=(listed("i1", tags=tags),))
+    hint = InstanceHint(id="id-i1", boot_began_s=NOW - 300.0, price=hinted)
+    seen = after(told(Hints(at_s=NOW - 30.0, instances={"i1": hint})), found)
+    assert spending.price_of_instance(seen, seen.instances["i1"]) == costs
 
 
 @pytest.mark.parametrize(("since_s", "waits_s"), [(NOW - 500.0, 500.0), (NOW + 1e9, 0.0), (NOW - 1e12, LONGEST_WAIT_S)])

@@ -203,13 +203,14 @@ def _adopt(state: State, listed: ListedInstance, began_s: float, until_s: float 
     type_name, behavior = listed.tags.get(f"{prefix}InstanceType", ""), _behavior(listed.tags, prefix)
     hint = hints.of_instance(state.hints, listed.name, listed.id)
     began_boot_s = hints.boot_began_s(hint, state.settings.timeout_booting_s, now)
+    last_price = hints.price(hint, spending.dearest(state))
     instance = Instance(
         name=listed.name, id=listed.id, type=type_name, provider_type=listed.provider_type, phase=Phase.UNKNOWN,
         secret=listed.tags.get(f"{prefix}InstanceSecret", ""), idle_behavior=behavior,
         operator=note_of(listed.tags, prefix, behavior, until_s), phase_since_s=began_boot_s, appeared_s=now, listed_s=began_s,
         ever_listed=True, probe_due=True,
         condemned="" if type_name in state.settings.instance_types else WITHOUT_TYPE,
-        image=listed.tags.get(f"{prefix}ImageID", ""), price=spending.price_of(state, type_name),
+        image=listed.tags.get(f"{prefix}ImageID", ""), price=spending.price_of(state, type_name, last_price),
         paid_since_s=hints.paid_since_s(state.hints, hint, now), last_container=hint.last_container if hint is not None else "",
     )  # fmt: skip
     if listed.state is Presence.DELETING:

@@ -47,6 +47,4 @@ def _spent(state: State, read: hints.Hints, now: float) -> State:
 
 
 def _most(state: State, for_s: float) -> float:
-    offers = state.settings.instance_types.values()
-    dearest = max((offer.price for offer in offers), default=0.0)
-    return (state.settings.max_instances or MOST_INSTANCES) * dearest * for_s / spending.HOUR_S
+    return (state.settings.max_instances or MOST_INSTANCES) * spending.dearest(state) * for_s / spending.HOUR_S
