@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from dispatcher.cli.operate.dispatchers import Found
 from dispatcher.cli.operate.ends import NOT_FOUND, USAGE, Ended
 from dispatcher.cli.operate.instances import Chosen
 from dispatcher.cli.operate.moments import actor, end_of
-from dispatcher.cli.operate.scene import change_line, scene
+from dispatcher.cli.operate.scene import change_line, fleet_lines, scene
 from dispatcher.cli.operate.standing import CRITICAL, OK, WARNING, Cell, Group, Standing, Step, put_together
 from dispatcher.cli.operate.status import check_line
 from dispatcher.cli.operate.table import Column
@@ -238,7 +239,7 @@ SIGHT = Standing(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12), (200, 60), (20, 6), (80, 3)])
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12), (200, 60), (33, 6), (80, 3)])
 def test_a_view_fits_the_terminal(columns: int, rows: int) -> None:
     """The verdict first; who has not changed for the longest comes before the others."""
     lines = [text(each) for each in scene(SIGHT, columns, rows)]
@@ -247,6 +248,24 @@ def test_a_view_fits_the_terminal(columns: int, rows: int) -> None:
     if rows >= 12:
         assert any(each.startswith("instance-099") for each in lines)
         assert any("more: cloud-dispatcher instance list" in each for each in lines)
+
+
+def test_a_verdict_is_never_cut() -> None:
+    """It goes on in the next line."""
+    told = replace(SIGHT, text="21 containers wait: raise MaxInstances to run more at once (MaxInstances (4) is reached)")
+    assert [text(each) for each in scene(told, 60, 12)[:2]] == [
+        "LIMITED: 21 containers wait: raise MaxInstances to run more", "  at once (MaxInstances (4) is reached)",
+    ]  # fmt: skip
+
+
+def test_names_lose_what_they_share_when_it_gets_narrow() -> None:
+    """Else nothing but names would stand in the view."""
+    fleet = [Cell(name=f"compute-{'0' * 32}-{end}", state="idle", age_s=1.0) for end in ("abc", "xyz")]
+    assert [text(each).split()[:2] for each in fleet_lines(fleet, 40, 9)[1:]] == [["...abc", "idle"], ["...xyz", "idle"]]
+    assert text(fleet_lines(fleet, 120, 9)[1]).startswith(fleet[0].name)
+    assert text(fleet_lines(fleet[:1], 40, 9)[1]).startswith("...abc")
+    seen = replace(SIGHT, fleet=fleet, decisions=(f"instance {fleet[0].name} has booted after 12 s",))
+    assert text(scene(seen, 60, 20)[-1]) == "instance ...abc has booted after 12 s"
 
 
 def test_a_view_says_that_nobody_answers() -> None:

@@ -30,10 +30,10 @@ WOULD, DONE, GONE = "would be done", "done", "gone"
 
 OUTCOMES = (
     Column(title="INSTANCE", of=lambda item: item.get("instance_name") or item.get("instance")),
-    Column(title="TYPE", of=lambda item: item.get("arvados_instance_type"), drop=3),
-    Column(title="STATE", of=lambda item: item.get("worker_state"), drop=1),
-    Column(title="BEHAVIOR", of=lambda item: item.get("idle_behavior"), drop=2),
-    Column(title="RUNS", of=lambda item: len(item.get("running_container_uuids") or ()), right=True, drop=4),
+    Column(title="TYPE", of=lambda item: item.get("arvados_instance_type"), drop=4),
+    Column(title="STATE", of=lambda item: item.get("worker_state"), drop=2),
+    Column(title="BEHAVIOR", of=lambda item: item.get("idle_behavior"), drop=3),
+    Column(title="RUNS", of=lambda item: len(item.get("running_container_uuids") or ()), right=True, drop=1),
     Column(title="OUTCOME", of=lambda item: item.get("outcome"), colour=lambda text: GREEN if text == DONE else YELLOW),
 )
 

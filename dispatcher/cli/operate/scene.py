@@ -5,18 +5,25 @@ What has to be seen comes first: rows that do not fit are taken from the instanc
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from dispatcher.cli.operate import table
 from dispatcher.cli.operate.instances import BEHAVIOUR_COLOURS, STATE_COLOURS
 from dispatcher.cli.operate.standing import Cell, Standing
 from dispatcher.cli.operate.status import lines
-from dispatcher.cli.operate.table import Column
+from dispatcher.cli.operate.table import NARROWEST, Column
 from dispatcher.cli.terminal import DIM, RED, Line, Span, line
-from dispatcher.cli.words import printable, span
+from dispatcher.cli.words import printable, span, width_of
 
 LEAST_FLEET = 3
 MOST_DECISIONS = 6
+MOST_VERDICT_LINES = 3
+LONG_BEGINNING = 12
+OUR_NAME = re.compile(r"\b\w+-[0-9a-z]{20,}-(?=[0-9a-z])")  # kind and set of an instance, before what is its own
 
 CELLS = (
     Column(title="INSTANCE", of=lambda cell: cell.name),
@@ -32,13 +39,21 @@ CELLS = (
 
 def scene(standing: Standing, columns: int, rows: int, *, trouble: str = "", silent_s: float = 0.0) -> list[Line]:
     """At most ``rows`` lines."""
-    head = lines(standing)
+    head = [*verdict(standing, columns), *lines(standing)[1:]]
     if trouble:
         head = [line(Span(f"no answer for {span(silent_s)}: {printable(trouble)}", RED)), *head]
-    decisions = [line(Span(printable(text), DIM)) for text in standing.decisions[-MOST_DECISIONS:]]
+    decisions = [line(Span(told(text, columns), DIM)) for text in standing.decisions[-MOST_DECISIONS:]]
     room = rows - len(head) - (len(decisions) + 1 if decisions else 0) - 1
     fleet = fleet_lines(standing.fleet, columns, max(room, LEAST_FLEET))
     return [*head, *([line(""), *fleet] if fleet else []), *([line(""), *decisions] if decisions else [])][:rows]
+
+
+def verdict(standing: Standing, columns: int) -> list[Line]:
+    """The one sentence that must not be cut goes on below."""
+    word, rest = lines(standing)[0]
+    first, *more = textwrap.wrap(word.text + rest.text, max(columns, NARROWEST)) or [""]
+    begun = line(word, first.removeprefix(word.text))
+    return [begun, *(line(f"  {text}") for text in more[:MOST_VERDICT_LINES])]
 
 
 def fleet_lines(fleet: Sequence[Cell], columns: int, rows: int) -> list[Line]:
@@ -46,9 +61,25 @@ def fleet_lines(fleet: Sequence[Cell], columns: int, rows: int) -> list[Line]:
     ordered = sorted(fleet, key=lambda cell: (-(cell.age_s or 0.0), cell.name))
     room = rows - 1 if len(ordered) < rows else rows - 2
     shown = ordered[: max(room, 1)]
-    made = table.lines(CELLS, shown, columns)
+    made = table.lines(CELLS, shown, None)
+    if any(sum(width_of(span.text) for span in each) > columns for each in made):
+        made = table.lines(CELLS, shortened(shown), columns)
     more = len(ordered) - len(shown)
     return [*made, line(Span(f"and {more} more: cloud-dispatcher instance list", DIM))] if more else made
+
+
+def shortened(cells: Sequence[Cell]) -> list[Cell]:
+    """Without the long beginning that all their names share: there is no room for it, and ``instance list`` has them whole."""
+    names = [cell.name for cell in cells]
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names), strict=False))
+    cut = "".join(letter for letter, _ in alike).rfind("-") + 1
+    return [replace(cell, name=f"...{cell.name[cut:]}") for cell in cells] if cut >= LONG_BEGINNING else list(cells)
+
+
+def told(decision: str, columns: int) -> str:
+    """Long names lose their beginning here too before the sentence is cut."""
+    text = printable(decision)
+    return text if width_of(text) <= columns else OUR_NAME.sub("...", text)
 
 
 def change_line(standing: Standing) -> str:
