@@ -82,6 +82,8 @@ def reason(state: State, container: Container, decided: Mapping[str, Reason]) ->
     if before is not None:
         return before
     found = decided.get(container.uuid, SOON)
+    if found.cause == "next-attempt" and container.write_error and not container.write_failures:
+        return Reason("queue-overloaded", f"{found.text}; the queue service asks for fewer locks ({container.write_error})")
     if found.cause == "next-attempt" and container.write_error:
         return Reason("writes-refused", f"{found.text}; the last write did not succeed ({container.write_error})")
     if found.cause == "next-attempt" and container.last_error:

@@ -16,10 +16,11 @@ from dispatcher.core.problems import ProbeProblem
 from dispatcher.core.values import replace
 
 BOOTS_KEPT = 10  # of each instance type
-ENDS_KEPT = 200
+ENDS_KEPT = CANCELLED_KEPT = 200
 TYPES_KEPT = 500
 GAP_S = 300.0
 COUNTS_S = 1800.0  # a boot that is longer ago says nothing of the next one
+UNANSWERED = "create, unanswered"
 WAVE_S = 600.0  # ends within this time are one wave
 
 
@@ -57,6 +58,16 @@ class ClockJump:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """We cancelled a container that somebody wanted to run. ``cause`` as in the verdict."""
+
+    uuid: str
+    at_s: float
+    cause: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """The cloud refused calls of one kind for one kind of reason, ``count`` times since ``first_s`` without a long gap."""
 
@@ -75,6 +86,7 @@ class Setbacks:
     boots: Map[tuple[Boot, ...]] = field(default_factory=Map)
     ends: tuple[End, ...] = ()
     refusals: Map[Refusal] = field(default_factory=Map)
+    cancelled: tuple[Cancelled, ...] = ()
     clock: ClockJump = field(default_factory=ClockJump)
 
 

@@ -31,6 +31,7 @@ SHARED = {
     "instance-silent": "their instances do not answer",
     "drained": "their instances are being drained",
     "held": "their instances are on hold",
+    "queue-overloaded": "the queue service asks for fewer locks (503)",
     "writes-refused": "what is written to the queue service does not succeed",
     "attempts-fail": "their attempts fail",
 }

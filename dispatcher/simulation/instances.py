@@ -43,6 +43,7 @@ class FakeInstances:
         self.knobs = InstanceKnobs()
         self.faults: dict[str, int] = {}
         self.hung_outputs: set[str] = set()  # containers whose output is waited for
+        self.strangers: set[str] = set()  # names of instances at whose address somebody else answers
 
     def _fault(self, what: str, rate: float) -> bool:
         if self.chance.random() >= rate:
@@ -59,7 +60,7 @@ class FakeInstances:
         if instance is None:
             raise Unreachable("no route to host")
         instance.check_reachable(now)
-        if instance.secret != target.secret:
+        if instance.secret != target.secret or target.name in self.strangers:
             raise WrongMachine("another machine answers there")
         return instance
 

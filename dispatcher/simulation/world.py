@@ -22,6 +22,7 @@ from dispatcher.core.messages import Action, Event
 from dispatcher.core.model import DestroyCause, Instance, Leadership, Phase, Requirements, State
 from dispatcher.core.settings import Settings
 from dispatcher.driver import DriverSettings
+from dispatcher.runtime.clock_watch import ClockWatch
 from dispatcher.runtime.hints import WRITE_EVERY_S, Keeper, MemoryHints
 from dispatcher.runtime.loop import HEARTBEAT_S, Loop
 from dispatcher.runtime.loops import loops
@@ -88,6 +89,7 @@ class Dispatcher:
         self.metrics = Metrics(world.clock)
         self.perform = Perform(ports, self.store.snapshot, self.metrics.acts)
         self.keeper = Keeper(world.hints, self.store.snapshot, self.post, world.clock)
+        self.clock_watch = ClockWatch(world.clock, self.post)
         beat_s = world.heartbeat_s
         self.loops = [Loop(s, self.store, world.clock, self._dispatch, heartbeat_s=beat_s) for s in loops(self._draw)]
         self.wakes: dict[str, float] = {loop.spec.name: world.clock.now_s for loop in self.loops}
@@ -215,9 +217,10 @@ class Dispatcher:
         )  # fmt: skip
 
     def keep_hints(self) -> None:
-        """What the thread for hints does."""
+        """What the threads for hints and for the clock do."""
         if self.alive:
             self.keeper.tick()
+            self.clock_watch.tick()
             self.world.later(WRITE_EVERY_S, self.keep_hints)
 
     def stop(self) -> None:

@@ -25,12 +25,12 @@ RANKS = (
     # what no instance can be reached by
     "network-down", "login-refused", "impostor", "does-not-boot", "runner-broken", "instances-silent",
     # what goes wrong with those there are
-    "stuck-destroys", "spot-wave", "instances-lost", "destroy-guard", "attempts-fail", "writes-refused", "queue-overloaded",
-    "records-unread", "creates-unknown", "rate-limit", "unkillable", "cloud-list-partial",
+    "stuck-destroys", "spot-wave", "instances-lost", "destroy-guard", "attempts-fail", "containers-lost", "writes-refused",
+    "queue-overloaded", "records-unread", "creates-unknown", "rate-limit", "unkillable", "cloud-list-partial",
     # what keeps more from running
     "fleet-held", "subnet-full", "address-quota", "card-quota", "disk-quota", "quota-spot", "quota-region", "quota",
     "no-capacity", "price-day", "price-hour", "price-supervisors", "max-instances", "initial-quota", "supervisors", "pace",
-    "slow-boot", "unsatisfiable",
+    "slow-boot", "unsatisfiable", "image-not-allowed", "max-wait",
     # what should be known
     "clock-jump", "disk-full", "reload-refused", "bugs", "calls-given-up", "state-folder", "tags-refused", "leftovers-stay",
     "records-rejected", "insecure", "instance-silent", "instance-lost",

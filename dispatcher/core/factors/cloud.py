@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dispatcher.core.factors import Factor, count, cut, span
 from dispatcher.core.model import HoldoffKind, Instance, State
 from dispatcher.core.refusals import cause_of
-from dispatcher.core.setbacks import Refusal
+from dispatcher.core.setbacks import UNANSWERED, Refusal
 
 SURE_S = 45.0  # one failed list is no outage
 OFTEN, RECENT_S = 3, 60.0  # so many refusals in a row, the last of them so long ago at most
@@ -82,6 +82,10 @@ def _refusals(state: State, now: float) -> Iterator[Factor]:
 
 
 def _refused(refusal: Refusal, now: float) -> Factor:
+    if refusal.call == UNANSWERED:
+        often = f"{refusal.count} in {span(now - refusal.first_s)}"
+        text = f"the cloud does not say what became of creates ({often}): {cut(refusal.text)}"
+        return Factor(cause="creates-unknown", text=text, since_s=refusal.first_s)
     cause = cause_of(refusal.kind, refusal.text)
     level = {HoldoffKind.DENIED: "stopped", HoldoffKind.RATE: "limited"}.get(refusal.kind, "degraded")
     what = {"create": "a create", "destroy": "a destroy", "list": "a list", "set_tags": "tags"}.get(refusal.call, "a question")

@@ -10,7 +10,7 @@ from dispatcher.core.model import HoldoffKind, IdleBehavior, Instance, Phase, St
 from dispatcher.core.problems import ProbeProblem
 from dispatcher.core.reconcile import given_up
 from dispatcher.core.refusals import BY_KIND, cause_of
-from dispatcher.core.setbacks import Boot, commonest, failed_boots, recent_ends
+from dispatcher.core.setbacks import Boot, Refusal, commonest, failed_boots, recent_ends
 from dispatcher.core.transitions.room import UNANSWERED_PROBES
 
 YOUNG_S = 60.0  # until then an image may still be setting up the login
@@ -75,7 +75,13 @@ def _boots(state: State, now: float) -> Iterator[Factor]:
     """Instance types whose last instances did not come up."""
     for name in state.setbacks.boots:
         failed = [b for b in failed_boots(state.setbacks, name, now) if b.problem not in IDENTITY]
-        if not failed or _explained(state, failed[-1]):
+        if not failed:
+            continue
+        refusal = _refusal_behind(state, failed[-1])
+        if refusal is not None:
+            text = f"{count(len(failed), 'create')} of type {name} failed after the cloud had accepted: {cut(refusal.text)}"
+            cause = cause_of(refusal.kind, refusal.text)
+            yield Factor(cause=cause, text=text, level="limited", since_s=refusal.first_s)
             continue
         tried = len(state.setbacks.boots.get(name) or ())
         error = commonest([boot.error for boot in failed])
@@ -90,22 +96,25 @@ def _boots(state: State, now: float) -> Iterator[Factor]:
         yield Factor(cause=cause, text=text, level=level, since_s=failed[0].at_s - failed[0].took_s)
 
 
-def _explained(state: State, boot: Boot) -> bool:
-    """Whether a quota or missing capacity is why it failed after it was accepted: then those who wait for it are told so."""
+def _refusal_behind(state: State, boot: Boot) -> Refusal | None:
+    """The quota or the missing capacity for which it failed after it was accepted, if that is why."""
     limits = (HoldoffKind.QUOTA, HoldoffKind.CAPACITY)
-    return any(r.kind in limits and boot.error and r.text.startswith(boot.error) for r in state.setbacks.refusals.values())
+    found = (r for r in state.setbacks.refusals.values() if r.kind in limits and boot.error and r.text.startswith(boot.error))
+    return next(found, None)
 
 
 def _slow(state: State, instances: Sequence[Instance], now: float) -> Iterator[Factor]:
     """Instances that take much longer to come up than they should, before they are given up."""
     slow = [i for i in instances if i.phase is Phase.BOOTING and now - i.phase_since_s > _patience_s(state, i)]
+    slow = [i for i in slow if not failed_boots(state.setbacks, i.type, now)]  # those of whose type it is told already
     if not slow:
         return
     oldest = min(slow, key=lambda i: i.phase_since_s)
     error = commonest([i.probe_error for i in slow]) or "it has no address yet"
     boots = f"{oldest.name} boots for {span(now - oldest.phase_since_s)}"
     text = f"{count(len(slow), 'instance')} should have come up, {boots}: {cut(error)}"
-    alone = len(slow) == len([i for i in instances if i.phase in (Phase.BOOTING, Phase.READY)])
+    others = [i for i in instances if i.phase in (Phase.BOOTING, Phase.READY)]
+    alone = len(slow) == len(others) or len(slow) == sum(1 for i in others if i.phase is Phase.BOOTING) > 1
     cause, level = ("does-not-boot", "degraded") if alone else ("slow-boot", "limited")
     containers = sum(len(i.bound) for i in slow)
     yield Factor(cause=cause, text=text, level=level, since_s=oldest.phase_since_s, containers=containers)

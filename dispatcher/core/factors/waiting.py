@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from dispatcher.core.factors import Factor, count, cut
 from dispatcher.core.factors.cloud import MENDS
-from dispatcher.core.model import IdleBehavior, State
+from dispatcher.core.model import ContainerState, IdleBehavior, State
 from dispatcher.core.reasons import ON_THEIR_WAY
 from dispatcher.core.refusals import quota_of, quota_words
+from dispatcher.core.setbacks import WAVE_S
 from dispatcher.core.why import Group
 
 QUOTAS = frozenset(("quota", "quota-region", "quota-spot", "subnet-full", "address-quota", "card-quota", "disk-quota"))
 LIMITS = QUOTAS | {"max-instances", "initial-quota", "price-hour"}
 NEEDS_A_PERSON = frozenset(MENDS) - {"rate-limit", "cloud-error"}
 STOPPED = frozenset(("cloud-credentials", "cloud-permission", "clock-wrong", "subscription-disabled"))
+MANY = 2  # containers that are cancelled for one cause within a short time
 NOBODY = frozenset(("priority-zero",))  # nobody wants them to run
 MENDED = {
     "subnet-full": "the subnet has no free address: widen it, or let instances end",
@@ -38,6 +40,7 @@ def factors(state: State, groups: Sequence[Group], now: float) -> Iterator[Facto
         if group.cause not in NOBODY and group.cause not in ON_THEIR_WAY:
             yield _factor(state, group, waiting, now)
     yield from _kept(state, groups)
+    yield from _cancelled(state, now)
 
 
 def _factor(state: State, group: Group, waiting: int, now: float) -> Factor:
@@ -86,3 +89,14 @@ def _kept(state: State, groups: Sequence[Group]) -> Iterator[Factor]:
         f"which {count(limited, 'container')} wait: let them run, or destroy them"
     )
     yield Factor(cause="fleet-held", text=text, level="limited", containers=limited)
+
+
+def _cancelled(state: State, now: float) -> Iterator[Factor]:
+    """Who wait no more because we had to cancel them, lately."""
+    recent = [c for c in state.setbacks.cancelled if c.at_s > now - WAVE_S]
+    for cause in dict.fromkeys(c.cause for c in recent):
+        those = [c for c in recent if c.cause == cause]
+        many = len(those) >= MANY or not any(c.state is ContainerState.RUNNING for c in state.containers.all())
+        level = ("degraded" if cause in ("attempts-fail", "containers-lost") else "limited") if many else "busy"
+        text = f"{count(len(those), 'container')} had to be cancelled within 10 min, as {those[-1].uuid}: {cut(those[-1].error)}"
+        yield Factor(cause=cause, text=text, level=level, containers=len(those), since_s=those[0].at_s)

@@ -132,7 +132,9 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
 
 def create_failed(state: State, event: CreateFailed, now: float) -> State:
     type_name = _type_of(state, event.name)
-    if not event.failure.outcome_unknown:
+    if event.failure.outcome_unknown:
+        state = setbacks.unanswered(state, event.name, event.failure.text, now)
+    else:
         state = pacing.hold_off(state, "create", _reach(state, event), type_name, now)
     instance = state.instances.get(event.name)
     if instance is None:

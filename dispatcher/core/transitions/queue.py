@@ -28,7 +28,7 @@ from dispatcher.core.messages import (
     UnlockContainer,
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
-from dispatcher.core.transitions import locks, polls
+from dispatcher.core.transitions import locks, polls, setbacks
 from dispatcher.core.transitions.changes import bind, past, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
 
@@ -349,7 +349,7 @@ def begin_unlock(state: State, action: UnlockContainer, now: float) -> State:
 
 
 def begin_cancel(state: State, action: CancelContainer, now: float) -> State:
-    return _begin_write(state, action.uuid, QueueWrite.CANCEL, now)
+    return _begin_write(setbacks.cancelled(state, action, now), action.uuid, QueueWrite.CANCEL, now)
 
 
 def begin_bind(state: State, action: BindContainer, now: float) -> State:

@@ -5,10 +5,21 @@ Only notes are made here; nothing else in State depends on them.
 
 from __future__ import annotations
 
-from dispatcher.core.messages import ClockJumped, DestroyInstance
-from dispatcher.core.model import DestroyCause, Instance, State
+from dispatcher.core.messages import CancelContainer, ClockJumped, DestroyInstance
+from dispatcher.core.model import Container, ContainerState, DestroyCause, HoldoffKind, Instance, State
 from dispatcher.core.problems import ProbeProblem
-from dispatcher.core.setbacks import BOOTS_KEPT, ENDS_KEPT, TYPES_KEPT, Boot, ClockJump, End
+from dispatcher.core.setbacks import (
+    BOOTS_KEPT,
+    CANCELLED_KEPT,
+    ENDS_KEPT,
+    TYPES_KEPT,
+    UNANSWERED,
+    Boot,
+    Cancelled,
+    ClockJump,
+    End,
+    refused,
+)
 from dispatcher.core.values import replace
 
 MAX_TEXT = 300
@@ -46,6 +57,32 @@ def gone(state: State, instance: Instance, why: str, now: float) -> State:
     if instance.id is None or instance.destroy is not None:
         return state
     return _end(state, instance, why, now)
+
+
+def cancelled(state: State, action: CancelContainer, now: float) -> State:
+    """Of those whose end somebody asked for nothing is kept."""
+    container = state.containers[action.uuid]
+    cause = _cause(container, action.error)
+    if not cause:
+        return state
+    made = Cancelled(uuid=action.uuid, at_s=now, cause=cause, error=action.error[:MAX_TEXT])
+    kept = (*state.setbacks.cancelled[1 - CANCELLED_KEPT :], made)
+    return replace(state, setbacks=replace(state.setbacks, cancelled=kept))
+
+
+def _cause(container: Container, error: str) -> str:
+    if container.fit is not None and container.fit.problem == error:
+        return "unsatisfiable"
+    if container.priority < 1 or container.kill_requested or container.killed is not None or container.lost:
+        return ""
+    if container.state is ContainerState.QUEUED:
+        return "max-wait"
+    return "attempts-fail" if container.state is ContainerState.LOCKED else "containers-lost"
+
+
+def unanswered(state: State, name: str, text: str, now: float) -> State:
+    """A create of which nobody knows what became."""
+    return replace(state, setbacks=refused(state.setbacks, UNANSWERED, HoldoffKind.ERROR, text, now))
 
 
 def clock_jumped(state: State, event: ClockJumped, now: float) -> State:
