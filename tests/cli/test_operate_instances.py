@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dispatcher.cli.operate.ends import FAILED, NOT_FOUND, OK, UNREACHABLE, USAGE
+from dispatcher.cli.operate.ends import FAILED, NOT_ALLOWED, NOT_FOUND, OK, UNREACHABLE, USAGE
 from dispatcher.core.messages import IdleBehaviorSet, InstanceKillRequested
 from dispatcher.core.model import IdleBehavior, Leadership
+from dispatcher.web.app import make_app
+from dispatcher.web.auth import Door
 from tests.cli.operated import STATE, ArvadosDispatcher, Call, caller, our_app, our_view, served
-from tests.web.fakes import FakeView
+from tests.web.fakes import TOKEN, FakeView
 from tests.web.test_reading import instance, state, uuid
 
 REASON = ("--reason", "new image", "--actor", "ada@host")
@@ -190,6 +192,16 @@ def test_hundreds_go_in_several_requests(house: House) -> None:
     ended = house.call("instance", "drain", "--all", "--yes", "--json")
     assert ended.status == OK
     assert len(json.loads(ended.out)["items"]) == len(house.view.posted) == 900
+
+
+def test_a_token_that_may_only_read(house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks and does not act, and is told so."""
+    with served(make_app(house.view, TOKEN, door=Door(TOKEN, "reader"))) as url:
+        call = caller(capsys, monkeypatch, url, token="reader")
+        assert call("instance", "list").status == OK
+        refused = call("instance", "kill", "name-1")
+    assert (refused.status, house.view.posted) == (NOT_ALLOWED, [])
+    assert "acts need the ManagementToken" in refused.err
 
 
 # --------------------------------------------------------------------------------------------------------------- Arvados's

@@ -187,7 +187,7 @@ def test_a_token_that_is_not_accepted(url: str, call: Call, monkeypatch: pytest.
     monkeypatch.setenv(TOKEN_VARIABLE, "marked-wrong-token")
     refused = call("instance", "list", "--url", url)
     assert refused.status == NOT_ALLOWED
-    assert f"{url} does not accept the token (HTTP 403: Forbidden)" in refused.err
+    assert f"{url} does not accept the token: HTTP 403: Forbidden; it has to be the ManagementToken" in refused.err
     assert "marked" not in refused.out + refused.err
 
 

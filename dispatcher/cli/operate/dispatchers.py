@@ -153,7 +153,10 @@ def failure(said: Round) -> Ended:
 
 
 def denied(client: ManagementClient, answer: Answer) -> str:
-    return f"{client.place} does not accept the token ({answer.error}): it has to be the ManagementToken of that cluster"
+    """With a mend where the dispatcher itself names none."""
+    said = answer.error.partition(": ")[2]
+    mend = "" if " " in said else "; it has to be the ManagementToken of that cluster (to look, its ReadOnlyToken does)"
+    return f"{client.place} does not accept the token: {answer.error}{mend}"
 
 
 def not_ready(health: Round) -> Iterable[str]:
