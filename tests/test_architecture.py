@@ -119,7 +119,7 @@ LAWS = (
         law="the embedded queue and runner stand apart and are spoken to over HTTP",
         room=EMBEDDED,
         may=(EMBEDDED,),
-        libraries=("flask", "werkzeug", "cryptography"),
+        libraries=("flask", "werkzeug", "cryptography", "websocket"),
         never=(CORE, RUNTIME, EDGE, WEB, "drivers"),
     ),
     Row(

@@ -25,7 +25,8 @@ PRODUCT = tuple(source for package in PACKAGES for source in sources(package))
 TESTS = sources("tests")
 
 # Real processes and sockets have to be waited for; everything else runs in virtual time.
-MAY_SLEEP = ("tests/bench/live/",
+MAY_SLEEP = (
+    "tests/bench/live/",
     *("tests/edge/", "tests/drivers/", "tests/embedded/", "tests/cli/demo_world.py"),
     "tests/contract/faulty_drivers.py",  # a driver that sleeps is one of the mistakes
     *("tests/web/test_serve.py", "tests/web/toy.py", "tests/test_real_threads.py"),

@@ -78,6 +78,10 @@ CLUSTER_KEYS: tuple[Key, ...] = (
     ),
     _start("Services.Controller.ExternalURL", STRUCTURE, "", '""', "Where the API is; its host and port are what runners get."),
     _start(
+        "Services.Websocket.ExternalURL", STRUCTURE, "", '""',
+        "Where the API announces changes (ws or wss): they make us look at once; empty: the queue is only polled.",
+    ),
+    _start(
         "Services.DispatchCloud.InternalURLs", STRUCTURE, "", "{}",
         "URL → {ListenURL}: where dispatchers are. The entry that names this host says where to listen; none: 127.0.0.1:9006.",
     ),

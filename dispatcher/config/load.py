@@ -20,6 +20,7 @@ from dispatcher.config.places import (
     check_token,
     instance_set_id,
     read_api_place,
+    read_events_url,
     read_listen,
     read_only_token,
     read_postgresql,
@@ -187,7 +188,7 @@ def _assemble(cluster: Reader, own: Reader, machine: Machine) -> Config:
     values = {**_read_table(cluster, CLUSTER_KEYS), **_read_table(own, OWN_KEYS)}
     _check_tokens(cluster, values)
     values["config.read_only_token"] = read_only_token(own, values["config.read_only_token"], values["config.management_token"])
-    place = read_api_place(cluster)
+    place, events_url = read_api_place(cluster), read_events_url(cluster)
     listen, postgresql = read_listen(cluster, machine), read_postgresql(cluster)
     runner = Runner(binary=read_runner_binary(cluster, machine), **_group(values, "runner"))
     access = Access(private_key=read_private_key(cluster), **_group(values, "access"))
@@ -198,7 +199,7 @@ def _assemble(cluster: Reader, own: Reader, machine: Machine) -> Config:
     return Config(
         cluster_id=settings.cluster_id,
         settings=settings,
-        api=API(url=f"{place.scheme}://{place.netloc}", host=place.netloc, **_group(values, "api")),
+        api=API(url=f"{place.scheme}://{place.netloc}", host=place.netloc, events_url=events_url, **_group(values, "api")),
         listen=listen,
         postgresql=postgresql,
         logs=Logs(**_group(values, "logs")),

@@ -17,13 +17,15 @@ from dispatcher.driver import InstanceType
 @dataclass(frozen=True, slots=True, kw_only=True)
 class API:
     """The queue service. ``host`` is ``host`` or ``host:port``, as runners get it; ``url`` has the scheme and no slash at its
-    end. ``insecure``: its certificate is not verified. ``certificate_file``: trusted instead of the system's store; or empty."""
+    end. ``insecure``: its certificate is not verified. ``certificate_file``: trusted instead of the system's store; or empty.
+    ``events_url``: where changes are announced (ws or wss), or empty."""
 
     url: str
     host: str
     token: str = field(repr=False)
     insecure: bool = False
     certificate_file: str = ""
+    events_url: str = ""
     max_items_per_response: int = 1000
     max_concurrent_requests: int = 64
     max_queue_time_for_lock_requests_s: float = 2.0

@@ -148,6 +148,34 @@ def _check_api_place(cluster: Reader, path: str, place: Place, entry: Entry | No
         cluster.warn(path, line, "is not https: tokens cross the network unprotected")
 
 
+EVENT_SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+EVENT_PATH = "/websocket"
+
+
+def read_events_url(cluster: Reader) -> str:
+    """Where the API announces changes, with ws or wss. Nothing depends on it but speed, so what is wrong with it is a warning."""
+    path = "Services.Websocket.ExternalURL"
+    text, entry = read_text_at(cluster, path)
+    if not text:
+        cluster.show_found(path, '""', None)
+        return ""
+    line = entry.line if entry else None
+    scheme, _, rest = text.partition("://")
+    try:
+        place = parse_url(f"{EVENT_SCHEMES.get(scheme, scheme)}://{rest}")
+    except Wrong:
+        place = Place("", "", None)
+    if not place.host:
+        cluster.warn(path, line, "is no URL like wss://ws.example.org/: the queue is only polled")
+        return ""
+    below = urlsplit(text).path.rstrip("/") or EVENT_PATH
+    url = f"{place.scheme.replace('http', 'ws')}://{place.netloc}{below}"
+    cluster.show_found(path, url, entry)
+    if place.scheme == "http" and place.host not in LOOPBACK:
+        cluster.warn(path, line, "is not wss: the token crosses the network unprotected")
+    return url
+
+
 # ----------------------------------------------------------------------------------------------------------------- listen
 
 

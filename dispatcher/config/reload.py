@@ -17,6 +17,7 @@ from dispatcher.config.values import STRUCTURE
 _OF_STRUCTURES: Mapping[str, str] = {
     "Services.Controller.ExternalURL": "api.url",
     "Services.DispatchCloud.InternalURLs": "listen",
+    "Services.Websocket.ExternalURL": "api.events_url",
     "PostgreSQL.Connection": "postgresql",
     "Containers.DispatchPrivateKey": "access.private_key",
     "Containers.CloudVMs.DeployRunnerBinary": "runner.binary",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dispatcher.core import pacing, quotas, window
 from dispatcher.core.looks import Look
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
-from dispatcher.core.model import Container, Instance, Phase, Process, ProcessPhase, State
+from dispatcher.core.model import NEVER, Container, Instance, Phase, Process, ProcessPhase, State
 from dispatcher.core.transitions import leftovers, polls
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.queue import growing
@@ -19,23 +19,26 @@ from dispatcher.core.transitions.queue import growing
 POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
 READ_BATCH, READS_AT_ONCE = 100, 2
 READ_PAUSE_S, READ_LONG_PAUSE_S = 2.0, 5.0
-HINT_GAP_S = 0.25  # hints may come by the hundred
+HINT_GAP_S = 0.25  # hints may come by the hundred; at least as long as a look takes passes between two, at most so long
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
+LIST_NEW_S, LIST_AGE_PART = 0.5, 4.0  # for an address: the sooner, the younger the instance
 PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
 PROBE_YOUNG_S, YOUNG_S = 1.0, 10.0  # an attempt that comes to nothing does so soon after its start
+PROBE_ENDING_S, ENDING_S, ENDING_PART = 0.05, 10.0, 4.0  # a runner tells of its container's end before its own
 
 
 # ------------------------------------------------------------------------------------------------------------------- queue
 
 
 def poll_interval_s(state: State, now: float) -> float:
-    """What the site named; else from one second while work waits to ten when nothing has happened for a minute, longer after
-    failures, and never so short that more than a third of the time is spent polling."""
+    """What the site named; else from one second while work waits to ten when nothing has happened for a minute, or when events
+    tell what happens; longer after failures, and never so short that more than a third of the time is spent polling."""
     queue = state.queue
     if state.settings.poll_interval_s is not None:
         return state.settings.poll_interval_s
     quiet_s = now - max(queue.changed_s, state.leadership.since_s)
-    wanted = POLL_BUSY_S if len(state.containers) else min(POLL_QUIET_S, max(POLL_BUSY_S, quiet_s / 6))
+    busy = len(state.containers) > 0 and not queue.events_flow
+    wanted = POLL_BUSY_S if busy else POLL_QUIET_S if queue.events_flow else min(POLL_QUIET_S, max(POLL_BUSY_S, quiet_s / 6))
     after_failures = growing(POLL_BUSY_S, POLL_QUIET_S, queue.failures) if queue.failures else 0.0
     return max(wanted, after_failures, min(POLL_QUIET_S, 2 * queue.poll_took_s))
 
@@ -45,8 +48,9 @@ def poll_due_s(state: State, now: float) -> float:
     queue, named = state.queue, state.settings.poll_interval_s is not None
     lists = polls.cost(state, window.at_top(state, now))
     first = queue.polled_s < state.leadership.since_s and not queue.failures
-    if first or queue.hinted_s > queue.poll_ended_s:
-        return max(now, queue.poll_ended_s + HINT_GAP_S if named else polls.tokens_at(queue, lists, now))
+    if first or queue.hinted_s != NEVER:
+        rest_s = HINT_GAP_S if named else 0.0 if first else min(HINT_GAP_S, queue.poll_took_s)
+        return max(now, queue.poll_ended_s + rest_s, NEVER if named else polls.tokens_at(queue, lists, now))
     due_s, saved = queue.poll_ended_s + poll_interval_s(state, now), window.saved_for_ours(state, now)
     return due_s if named else max(due_s, polls.tokens_at(queue, min(polls.DEEP_BURST, max(lists, saved) + window.RESERVE), now))
 
@@ -122,20 +126,29 @@ def queue_due_s(state: State, now: float) -> float:
 # ------------------------------------------------------------------------------------------------------------------- lists
 
 
-def list_interval_s(state: State) -> float:
-    """Five seconds while something about an instance can only be learnt from a list; else SyncInterval."""
+def list_interval_s(state: State, now: float) -> float:
+    """Five seconds while something about an instance can only be learnt from a list, less while a young one has no address, but
+    never so short that more than half of the time is spent on lists; else SyncInterval."""
     active = any(
         i.create_unknown or i.phase is Phase.SHUTDOWN or i.misses or (i.id is not None and i.address is None)
         or (i.phase is Phase.UNKNOWN and i.processes_listed_s < state.leadership.since_s)
         for i in state.instances.all()
     )  # fmt: skip
-    return min(LIST_ACTIVE_S, state.settings.sync_interval_s) if active else state.settings.sync_interval_s
+    if not active:
+        return state.settings.sync_interval_s
+    youngest_s = max((i.create_changed_s for i in state.instances.all() if _wants_address(i)), default=NEVER)
+    wanted_s = max(LIST_NEW_S, (now - youngest_s) / LIST_AGE_PART, state.cloud.list_ended_s - state.cloud.listed_s)
+    return min(LIST_ACTIVE_S, wanted_s, state.settings.sync_interval_s)
+
+
+def _wants_address(instance: Instance) -> bool:
+    return instance.id is not None and instance.address is None and instance.phase is Phase.BOOTING
 
 
 def list_due_s(state: State, now: float) -> float:
     cloud = state.cloud
     held = pacing.holdoff(state, "list", None, now)
-    wanted = min(cloud.list_due_s, cloud.list_ended_s + list_interval_s(state))
+    wanted = min(cloud.list_due_s, cloud.list_ended_s + list_interval_s(state, now))
     if cloud.list_ended_s < state.leadership.since_s:
         wanted = now
     elif cloud.confirmed_s < state.leadership.since_s:
@@ -171,6 +184,8 @@ def _next_probe_s(state: State, instance: Instance) -> float:
     interval_s = state.settings.probe_interval_s
     if instance.phase is Phase.BOOTING or instance.phase is Phase.UNKNOWN:
         interval_s = min(interval_s, _boot_interval_s(instance))
+    elif instance.processes and instance.probed_s < instance.ending_s + ENDING_S:
+        interval_s = min(interval_s, max(PROBE_ENDING_S, (instance.probed_s - instance.ending_s) / ENDING_PART))
     elif instance.processes and instance.probed_s < instance.start_changed_s + YOUNG_S:
         interval_s = min(interval_s, PROBE_YOUNG_S)
     elif uncertain or 0 < instance.probe_failures <= 3:

@@ -234,7 +234,18 @@ class ContainerWriteFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueHinted(Event):
-    """Something outside told us that the queue changed: look now."""
+    """Something outside told us that the queue changed: look now. ``container``: it is about this one alone; empty: anything may
+    have changed. ``ended``: it has ended, so that its runner is about to end too."""
+
+    container: str = ""
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsFlowing(Event):
+    """Whether hints come by themselves, so that polls are only the safety net."""
+
+    flowing: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

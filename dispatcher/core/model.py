@@ -329,6 +329,7 @@ class Instance:
     # Probes
     probing: bool = False
     probe_due: bool = False
+    ending_s: float = NEVER  # when we last heard that a container on it has ended: its runner ends soon
     probed_s: float = NEVER  # when the last probe ended, whatever came of it
     answered_s: float = NEVER  # when the last probe that fully succeeded began
     reached_s: float = NEVER  # when SSH last answered anything
@@ -385,7 +386,9 @@ class QueueView:
     locks_held_until_s: float = NEVER
     overloaded_s: float = NEVER  # last 503
     lock_strikes: int = 0
-    hinted_s: float = NEVER  # something told us to look now
+    hinted_s: float = NEVER  # something told us to look now, and no look has begun since
+    hinted_new: bool = False  # and it is only about who waits
+    events_flow: bool = False  # hints come by themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

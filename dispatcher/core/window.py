@@ -12,7 +12,7 @@ from itertools import islice
 
 from dispatcher.core import pacing, schedule
 from dispatcher.core.looks import PAGE, PEEK, Look
-from dispatcher.core.model import Container, ContainerState, State
+from dispatcher.core.model import NEVER, Container, ContainerState, State
 from dispatcher.core.transitions import polls
 from dispatcher.core.transitions.room import accepts_work, room
 
@@ -20,6 +20,7 @@ OWN_AGAIN_S, OWN_PAGE_S = 10.0, 5.0  # with a backlog: what we hold is listed so
 COUNT_AGAIN_S = 60.0
 PAGE_LONGEST_S, PAGE_PART = 10.0, 10.0  # a whole page each ten seconds, or as often as it takes a tenth of the time
 FULL_AGAIN_S = 600.0  # no look in full so long after one failed
+FEW = 20
 UNREAD_MANY = 200  # rather one page in full than three questions for a hundred each
 LEAST_WANTED, MOST_WANTED = 100, 5000  # containers that could be placed
 DEEPEST = 100_000
@@ -43,13 +44,19 @@ def at_top(state: State, now: float) -> Look:
     many = in_full_next(state, now)
     page = everything or many or now >= queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
     exact = not queue.backlog or queue.counted_s < state.leadership.since_s
+    full = first or (queue.hinted_s != NEVER and not queue.backlog and state.containers.once(_few_wait))
     return Look(
-        own=everything or not queue.backlog,
+        own=everything or not (queue.backlog or queue.hinted_new),
         size=PAGE if page else PEEK,
-        full=many or (first and now >= queue.full_refused_s + FULL_AGAIN_S),
+        full=many or (full and now >= queue.full_refused_s + FULL_AGAIN_S),
         exact=exact,
         count=everything and not exact and now >= queue.counted_s + COUNT_AGAIN_S,
     )
+
+
+def _few_wait(containers: Sequence[Container]) -> bool:
+    """Whether an answer that tells all about everybody who waits is small: it saves a second question about who is new."""
+    return sum(1 for c in containers if c.state is ContainerState.QUEUED) < FEW
 
 
 def aside(state: State, now: float) -> Look | None:
@@ -74,7 +81,7 @@ def saved_for_ours(state: State, now: float) -> int:
 def _turn(state: State, now: float) -> bool:
     """Whether it is the turn of something else than the top: after each look there, and when requests are left for it."""
     queue = state.queue
-    if queue.hinted_s > queue.poll_ended_s or queue.polled_s < state.leadership.since_s:
+    if queue.hinted_s != NEVER or queue.polled_s < state.leadership.since_s:
         return False
     named = state.settings.poll_interval_s is not None
     return (queue.deeper_next or named) and polls.tokens(queue, now) >= 1 + RESERVE

@@ -80,6 +80,13 @@ def accept_unverified(host: str) -> None:
     warnings.filterwarnings("ignore", message=message, category=InsecureRequestWarning)
 
 
+def plain_tls_context(ca_file: str | None, *, insecure: bool) -> ssl.SSLContext:
+    """The same trust, for a socket whose user sets its own deadlines. Raises OSError."""
+    context = tls_context(ca_file, insecure=insecure)
+    context.sslsocket_class = ssl.SSLSocket
+    return context
+
+
 # ---------------------------------------------------------------------------------------------------------------- proxies
 
 

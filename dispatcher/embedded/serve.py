@@ -18,13 +18,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import accounts, tls
+from . import accounts, events, tls, tokens
 from .act import Settings
 from .app import create_app
-from .server import Server
+from .errors import ApiError
+from .server import Listeners, Server
 from .store import Store
 
 LOCK_FILE = "queue.lock"
@@ -58,9 +60,18 @@ def _server(folder: Path, store: Store, host: str, port: int, with_tls: bool, se
     accounts.ensure_users(store, folder, settings)
     context = tls.server_context(*tls.ensure_certificate(folder, host)) if with_tls else None
     app = create_app(store, settings, root_token)
+    listeners = Listeners(announcer=store.announcer, may_hear=partial(_sees_everything, store, settings, root_token))
     if port:
-        return Server((host, port), app, context)
-    return _on_a_free_port(lambda number: Server((host, number), app, context), _last_port(folder))
+        return Server((host, port), app, context, listeners)
+    return _on_a_free_port(lambda number: Server((host, number), app, context, listeners), _last_port(folder))
+
+
+def _sees_everything(store: Store, settings: Settings, root_token: str, token: str) -> bool:
+    try:
+        with store.read() as transaction:
+            return tokens.authenticate(transaction, settings, root_token, token).is_admin
+    except ApiError:
+        return False
 
 
 def _on_a_free_port(listen: Callable[[int], Server], last: int) -> Server:
@@ -101,6 +112,8 @@ def _run(server: Server, folder: Path, settings: Settings) -> None:
         server.serve_forever(poll_interval=0.2)
     finally:
         server.server_close()
+        if server.listeners is not None:
+            server.listeners.announcer.close()
 
 
 def _description(server: Server, folder: Path, settings: Settings) -> dict[str, Any]:
@@ -108,6 +121,7 @@ def _description(server: Server, folder: Path, settings: Settings) -> dict[str, 
     scheme = "https" if server.context else "http"
     return {
         "url": f"{scheme}://{host}:{server.server_port}",
+        "events_url": f"{scheme.replace('http', 'ws')}://{host}:{server.server_port}{events.PATH}",
         "host": f"{host}:{server.server_port}",
         "port": server.server_port,
         "pid": os.getpid(),

@@ -12,10 +12,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
+from . import events
 from .forms import BODY_GREATEST_BYTES
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,14 @@ HANDSHAKE_TIMEOUT_S = 10.0
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Who hears of changes. ``may_hear``: whether a token, as it stands in a query, sees everything."""
+
+    announcer: events.Announcer
+    may_hear: Callable[[str], bool]
+
+
 class Server(ThreadingHTTPServer):
     """Listens as soon as it is made. ``serve_forever`` answers until ``shutdown``."""
 
@@ -33,8 +43,12 @@ class Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], application: Application, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: tuple[str, int], application: Application, context: ssl.SSLContext | None,
+        listeners: Listeners | None = None,
+    ) -> None:  # fmt: skip
         self.application = application
+        self.listeners = listeners
         self.context = context
         self._slots = threading.BoundedSemaphore(CONNECTIONS_GREATEST)
         if ":" in address[0]:
@@ -83,6 +97,9 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def _handle(self) -> None:
+        if self.server.listeners is not None and self.path.partition("?")[0] == events.PATH:
+            self._listen(self.server.listeners)
+            return
         body = self._read_body()
         if body is None:
             return
@@ -99,6 +116,16 @@ class Handler(BaseHTTPRequestHandler):
         self._send(answer["status"], answer["headers"], content)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
+
+    def _listen(self, listeners: Listeners) -> None:
+        """The connection becomes a WebSocket, until its end."""
+        self.close_connection = True
+        token = parse_qs(self.path.partition("?")[2]).get("api_token", [""])[0]
+        key = self.headers.get("Sec-WebSocket-Key", "")
+        if not key or self.headers.get("Upgrade", "").lower() != "websocket":
+            self._refuse(426, "this is a WebSocket")
+            return
+        listeners.announcer.serve(self.connection, key, self.connection.sendall, told=listeners.may_hear(token))
 
     def _read_body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0").strip()

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import normalise
-from .resources import CONTAINERS, RESOURCES, Attribute, Record, Resource
+from . import events, normalise
+from .resources import CONTAINER_REQUESTS, CONTAINERS, RESOURCES, Attribute, Record, Resource
 
 READERS_KEPT = 8
 BUSY_TIMEOUT_S = 30.0
+UNANNOUNCED = frozenset({"priority", "modified_at"})  # the service changes a container's priority within its database
 _COLUMN_TYPES = {"integer": "INTEGER", "float": "REAL", "boolean": "INTEGER"}
 _INDEXES = (
     "CREATE INDEX IF NOT EXISTS containers_by_state ON containers (state, priority)",
@@ -38,6 +39,7 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.touched: dict[tuple[str, str], str] = {}  # what is announced in the end: resource and uuid → create or update
 
     def get(self, resource: Resource, uuid: str) -> Record | None:
         return next(iter(self.find(resource, "uuid = ?", [uuid], limit=1)), None)
@@ -71,6 +73,7 @@ class Transaction:
         sql = f"INSERT INTO {resource.name} ({columns}) VALUES ({marks})"  # noqa: S608
         cursor = self._connection.execute(sql, [_encoded(each, record[each.name]) for each in resource])
         record["id"] = cursor.lastrowid
+        self.touched[resource.name, record["uuid"]] = "create"
 
     def update(self, resource: Resource, uuid: str, changed: Record) -> None:
         """Write the given attributes of one record."""
@@ -80,6 +83,8 @@ class Transaction:
             values = [_encoded(each, changed[each.name]) for each in attributes]
             sql = f"UPDATE {resource.name} SET {assignments} WHERE uuid = ?"  # noqa: S608
             self._connection.execute(sql, [*values, uuid])
+            if resource is not CONTAINERS or set(changed) - UNANNOUNCED:
+                self.touched.setdefault((resource.name, uuid), "update")
 
     def delete(self, resource: Resource, uuid: str) -> None:
         self._connection.execute(f"DELETE FROM {resource.name} WHERE uuid = ?", [uuid])  # noqa: S608
@@ -88,8 +93,9 @@ class Transaction:
 class Store:
     """The file and its connections. Safe to use from any number of threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, announcer: events.Announcer | None = None) -> None:
         self._path = path
+        self.announcer = announcer or events.Announcer()
         self._writer_lock = threading.Lock()
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(READERS_KEPT)
         self._writer = self._connect()
@@ -108,9 +114,14 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """One write transaction: kept as a whole when the block ends, gone as a whole when it raises."""
-        with self._writer_lock, _transaction(self._writer, "BEGIN IMMEDIATE") as transaction:
-            yield transaction
+        """One write transaction: kept as a whole when the block ends, gone as a whole when it raises. What changed is announced
+        once it can be read."""
+        with self._writer_lock:
+            with _transaction(self._writer, "BEGIN IMMEDIATE") as transaction:
+                yield transaction
+                told = list(_announcements(transaction))
+            for event in told:
+                self.announcer.announce(event)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -149,6 +160,14 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[Transac
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _announcements(transaction: Transaction) -> Iterator[events.Event]:
+    for (name, uuid), kind in transaction.touched.items():
+        resource = RESOURCES[name]
+        if resource in (CONTAINERS, CONTAINER_REQUESTS):
+            record = next(iter(transaction.find(resource, "uuid = ?", [uuid], limit=1, columns=["state"])), {})
+            yield events.event(kind, resource.singular, uuid, record.get("state"))
 
 
 def _schema() -> Iterable[str]:

@@ -26,6 +26,7 @@ from dispatcher.core.transitions import outputs
 from dispatcher.driver import DriverSettings
 from dispatcher.edge.arvados import ArvadosQueue
 from dispatcher.edge.cloud import Cloud, open_driver
+from dispatcher.edge.events import Events, EventService
 from dispatcher.edge.http import Endpoint
 from dispatcher.edge.instances import InstanceAccess, SSHInstances, connect_instances
 from dispatcher.edge.leader import FileLeader, Leader, PostgresLeader
@@ -288,6 +289,18 @@ class Daemon:
         self._thread("hints", lambda: self._keeper.run(self._stop))
         self._thread("overruns", self._watch_overruns)
         self._thread("leader", self._lead)
+        if self.config.api.events_url:
+            self._thread("events", self._events().run)
+
+    def _events(self) -> Events:
+        api, post = self.config.api, self.store.post
+        service = EventService(
+            url=api.events_url, token=api.token, ca_file=api.certificate_file or None, insecure=api.insecure
+        )
+        return Events(
+            service, stop=self._stop, hinted=lambda hint: post(m.QueueHinted(container=hint.container, ended=hint.ended)),
+            flowing=lambda flowing: post(m.EventsFlowing(flowing=flowing)),
+        )  # fmt: skip
 
     def _thread(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)

@@ -32,6 +32,7 @@ LOOK_S = 0.5
 # Beginnings of observations: what they bring is told, not that they began.
 SILENT = frozenset({
     m.PollQueue, m.ReadContainers, m.ListInstances, m.ProbeInstance, m.PollCreate, m.SaveTags, m.QueueHinted, m.ReadCatalogue,
+    m.EventsFlowing,
 })  # fmt: skip
 
 

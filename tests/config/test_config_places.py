@@ -274,3 +274,23 @@ def test_a_name_that_is_none(tmp_path):
 def test_the_default_listen_is_the_loopback():
     """Nothing is opened to a network that nobody asked for."""
     assert Listen() == Listen(host="127.0.0.1", port=9006, url="")
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("wss://ws.example.org/", "wss://ws.example.org/websocket"),
+        ("wss://ws.example.org/websocket", "wss://ws.example.org/websocket"),
+        ("ws://127.0.0.1:8005", "ws://127.0.0.1:8005/websocket"),
+        ("https://ws.example.org", "wss://ws.example.org/websocket"),
+        ("nonsense", ""),
+        ("", ""),
+    ],
+)
+def test_where_changes_are_announced(tmp_path, written, url):
+    """What is wrong with it is a warning: nothing depends on it but speed."""
+    service = f'    Services:\n      Websocket: {{ExternalURL: "{written}"}}\n'
+    loaded = read(tmp_path, CLUSTER.replace("    Services:\n", service, 1))
+    assert loaded.config is not None
+    assert loaded.config.api.events_url == url
+    assert ("the queue is only polled" in told(loaded)) == (written == "nonsense")

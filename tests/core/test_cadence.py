@@ -39,10 +39,74 @@ def test_a_hint_makes_a_poll_due_at_once_and_only_once():
     """What an event feed tells need not wait; a poll that began after it answers it."""
     before = state(settings=settings(poll_interval_s=60.0))
     hinted = after(before, m.QueueHinted())
-    look = m.PollQueue(look=Look(exact=True))
+    look = m.PollQueue(look=Look(exact=True, full=True))
     assert (cadence.plan_queue(before, NOW), cadence.plan_queue(hinted, NOW)) == ([], [look])
     assert cadence.poll_due_s(replace(hinted, queue=replace(hinted.queue, poll_ended_s=NOW - 0.05)), NOW) == NOW + 0.2
     assert cadence.plan_queue(after(hinted, m.PollQueue(), m.QueuePolled(began_s=NOW)), NOW) == []
+
+
+def test_hints_that_come_while_a_look_is_on_its_way_are_not_lost():
+    """It may have read past what changed. Between two looks passes as long as one takes: a thousand hints are few looks."""
+    begun = after(state(queue={"poll_took_s": 0.1, "poll_ended_s": NOW - 1.0}), m.PollQueue(look=Look()), m.QueueHinted())
+    answered = after(begun, m.QueuePolled(began_s=NOW, look=Look()))
+    assert answered.queue.hinted_s == NOW
+    late = replace(answered, queue=replace(answered.queue, poll_took_s=0.1))
+    assert cadence.poll_due_s(late, NOW) == pytest.approx(NOW + 0.1)
+
+
+def test_a_hint_about_somebody_new_looks_at_those_who_wait_alone():
+    """What we hold has not changed by it; a hint that names nobody asks for everything."""
+    quiet = state(queue={"page_ended_s": NOW - 0.5, "polled_s": NOW - 0.5})
+    new = after(quiet, m.QueueHinted(container="zzzzz-dz642-000000000000099"))
+    both = after(new, m.QueueHinted())
+    assert [action.look.own for seen in (new, both) for action in cadence.plan_queue(seen, NOW)] == [False, True]
+
+
+def test_a_hint_about_a_container_that_we_know_reads_its_record():
+    """No look at the queue for it."""
+    known = container(state=ContainerState.QUEUED)
+    hinted = after(state(known, queue={"poll_ended_s": NOW - 0.1}), m.QueueHinted(container=known.uuid))
+    assert cadence.plan_queue(hinted, NOW) == [m.ReadContainers(uuids=(known.uuid,))]
+
+
+def test_while_events_flow_polls_are_the_safety_net():
+    """Ten seconds apart, also while work waits; as soon as they flow no more, each second."""
+    waiting = state(container(), queue={"changed_s": NOW})
+    flowing = after(waiting, m.EventsFlowing(flowing=True))
+    gone = after(flowing, m.EventsFlowing(flowing=False))
+    assert [cadence.poll_interval_s(seen, NOW) for seen in (waiting, flowing, gone)] == [1.0, 10.0, 1.0]
+
+
+def test_the_end_of_a_container_has_its_instance_probed_often():
+    """Its runner ends soon: each twentieth of a second at first, each second later, and after ten seconds as always."""
+    one = instance("i1", Phase.READY, C1)
+    held = container(C1, ContainerState.RUNNING, instance=one.name)
+    hinted = after(state(held, one), m.QueueHinted(container=held.uuid, ended=True)).instances[one.name]
+    assert hinted.probe_due
+
+    def gap_s(ago_s: float) -> float:
+        probed = replace(hinted, probe_due=False, ending_s=NOW - ago_s, probed_s=NOW, start_changed_s=NOW - 100.0)
+        return cadence.probe_due_s(state(held, probed), probed, NOW) - NOW
+
+    assert [gap_s(ago) for ago in (0.0, 2.0, 8.0, 11.0)] == pytest.approx([0.05, 0.5, 2.0, 10.0])
+
+
+def test_the_end_of_somebody_unknown_wakes_nobody():
+    """Another dispatcher's container, or one that we have forgotten."""
+    before = state()
+    assert after(before, m.QueueHinted(container="zzzzz-dz642-000000000000099", ended=True)) is before
+
+
+def test_a_young_instance_without_an_address_is_listed_often():
+    """Half a second apart at first, and less and less often; never so that lists take more than half of the time."""
+
+    def gap_s(age_s: float, took_s: float = 0.1) -> float:
+        booting = instance(phase=Phase.BOOTING, address=None, create_changed_s=NOW - age_s)
+        seen = state(booting, cloud={"list_ended_s": NOW, "listed_s": NOW - took_s})
+        return cadence.list_interval_s(seen, NOW)
+
+    assert [gap_s(age) for age in (0.0, 4.0, 60.0)] == [0.5, 1.0, 5.0]
+    assert gap_s(0.0, took_s=3.0) == 3.0
 
 
 def test_a_new_term_polls_and_lists_at_once():
@@ -111,11 +175,14 @@ def test_lists_are_frequent_while_something_can_only_be_learnt_from_them(one, in
     assert cadence.list_due_s(state(one, settings=settings(sync_interval_s=2.0)), ended_s) == ended_s + 2.0
 
 
-@pytest.mark.parametrize("event", [m.InstanceCreated(name="i1", id="x"), m.DestroyAccepted(name="i1")])
-def test_a_list_is_due_two_seconds_after_the_cloud_took_something(event):
-    """The first look comes soon."""
-    one = instance(phase=Phase.CREATING) if isinstance(event, m.InstanceCreated) else instance(phase=Phase.SHUTDOWN)
-    assert cadence.list_due_s(after(state(one, cloud={"list_ended_s": NOW}), event), NOW) == NOW + 2.0
+@pytest.mark.parametrize(
+    ("phase", "event", "soon_s"),
+    [(Phase.CREATING, m.InstanceCreated(name="i1", id="x"), 0.3), (Phase.SHUTDOWN, m.DestroyAccepted(name="i1"), 2.0)],
+)
+def test_a_list_is_due_soon_after_the_cloud_took_something(phase, event, soon_s):
+    """Somebody waits for the address of a new instance, and nobody for the end of an old one."""
+    one = instance(phase=phase)
+    assert cadence.list_due_s(after(state(one, cloud={"list_ended_s": NOW}), event), NOW) == NOW + soon_s
 
 
 def test_never_two_lists_at_once_and_none_during_a_pause():

@@ -22,7 +22,7 @@ from dispatcher.cli.demo.folder import Folder, read_json, write
 CLUSTER_ID = "zzzzz"
 MAX_INSTANCES = 4
 PORTS = range(20_000, 32_000)  # below those that outgoing connections are given
-VERSION = 1  # of the files below
+VERSION = 2  # of the files below
 
 CONFIG = """\
 # The cluster of `cloud-dispatcher demo`, read by the dispatcher like that of any Arvados cluster.
@@ -36,6 +36,8 @@ Clusters:
     Services:
       Controller:
         ExternalURL: {queue_url}  # the embedded queue
+      Websocket:
+        ExternalURL: {events_url}  # where it announces changes
       DispatchCloud:
         InternalURLs:
           {dispatcher_url}: {{}}
@@ -99,6 +101,7 @@ def configure(folder: Folder, queue: dict[str, Any]) -> None:
         "root_token": quoted(Path(queue["root_token_file"]).read_text().strip()),
         "management_token": quoted(secrets.token_urlsafe(24)),
         "queue_url": quoted(f"{queue['url']}/"),
+        "events_url": quoted(queue["events_url"]),
         "dispatcher_url": quoted(f"http://127.0.0.1:{facts['port']}/"),
         "private_key": quoted(f"file://{folder.private_key}"),
         "certificates_argument": quoted(f"--ca-certs={queue['certificate']}"),

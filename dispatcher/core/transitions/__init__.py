@@ -29,6 +29,7 @@ OBSERVERS: dict[type[m.Event], Change] = {
     m.QueuePolled: watched(polls.polled),
     m.QueuePollFailed: watched(polls.poll_failed),
     m.QueueHinted: polls.hinted,
+    m.EventsFlowing: polls.events_flowing,
     m.ContainersRead: queue.read,
     m.ContainersReadFailed: queue.read_failed,
     m.ContainerWritten: queue.written,

@@ -51,6 +51,7 @@ from dispatcher.driver import Instance as ListedInstance
 from dispatcher.driver import Presence, Scope
 
 LIST_SOON_S = 2.0
+LIST_FIRST_S = 0.3  # after a create was accepted: most clouds know the address at once
 GUARD_WINDOW_S = 600.0
 _NOTHING_MADE = (HoldoffKind.QUOTA, HoldoffKind.CAPACITY)  # sent again, only these say that the first call made nothing
 WITHOUT_TYPE = "its instance type is no longer configured"
@@ -127,7 +128,7 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
     )  # fmt: skip
     if instance.phase is Phase.CREATING:
         instance = move(instance, Phase.BOOTING, now)
-    return _list_by(put_instance(state, instance), now + LIST_SOON_S)
+    return _list_by(put_instance(state, instance), now + LIST_FIRST_S)
 
 
 def create_failed(state: State, event: CreateFailed, now: float) -> State:

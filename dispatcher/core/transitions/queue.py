@@ -120,25 +120,17 @@ def _observe_record(
     return container if since_s == container.runnable_since_s else replace(container, runnable_since_s=since_s)
 
 
-def _seat(state: State, container: Container) -> State:
+def _seat(state: State, container: Container, now: float) -> State:
     """Put the container down; a process of it that runs somewhere as a stray becomes its binding."""
     stray = state.strays.get(container.uuid)
     if stray is not None and container.instance is None:
         return bind(_mark_stray(state, container.uuid, unheard_of=False, orphan=False), container, stray)
     held = state.containers.get(container.uuid)
     if held is not None and container.state.final and not held.state.final:
-        state = _look_for_exit(state, container)
+        state = polls.look_for_exit(state, container, now)
     if held is not None and held.fit is not container.fit:
         return resize(state, container)
     return put_container(state, container)
-
-
-def _look_for_exit(state: State, container: Container) -> State:
-    """A container that is over has a runner that is ending: its instance is probed at once, and not when it is its turn."""
-    instance = state.instances.get(container.instance) if container.instance is not None else None
-    if instance is None:
-        return state
-    return replace(state, instances=state.instances.set(instance.name, replace(instance, probe_due=True)))
 
 
 def _observe_records(state: State, records: Iterable[ContainerRecord], began_s: float, now: float) -> State:
@@ -153,7 +145,7 @@ def _observe_records(state: State, records: Iterable[ContainerRecord], began_s: 
         if _stands_alone(state, held, container):
             alone[container.uuid] = container
         else:
-            state = _seat(state, container)
+            state = _seat(state, container, now)
     return put_containers(state, alone.values())
 
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from dispatcher.embedded.events import PATH, Announcer, event
 from tests.bench.live.machines import Cloud
 from tests.bench.live.queue import TOKEN_UUID, Queue, Record, Refused
 
@@ -24,10 +25,10 @@ class Rig:
         self.queue = Queue(self._told)
         self.cloud = Cloud(self.queue)
         self.api_delay_s = 0.0
-        self.sockets: set[Any] = set()
+        self.announcer = Announcer()
 
     def _told(self, kind: str, record: Record) -> None:
-        """The events of the service: hooked up by whoever serves them."""
+        self.announcer.announce(event(kind, "container", record["uuid"], record["state"]))
 
     def answer(self, method: str, path: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if path.startswith("/rig/"):
@@ -78,6 +79,10 @@ def handler(rig: Rig) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1
 
         def do_GET(self) -> None:
+            if self.path.startswith(PATH):
+                self.close_connection = True
+                rig.announcer.serve(self.connection, self.headers["Sec-WebSocket-Key"], self.connection.sendall)
+                return
             self._answer("GET")
 
         def do_POST(self) -> None:
@@ -100,6 +105,7 @@ def handler(rig: Rig) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
             self.wfile.write(said)
+            self.wfile.flush()
 
         def log_message(self, format: str, *arguments: Any) -> None:
             return
