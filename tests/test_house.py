@@ -19,7 +19,7 @@ from tests.sources import PACKAGES, ROOT, Source, sources
 LINES_PER_FILE = 450
 LINES_PER_FUNCTION = 70
 # One list of values is best read in one place; the runner is copied to instances as one file.
-LISTS = {"dispatcher/core/messages.py": 650, "dispatcher/core/model.py": 500, "dispatcher/embedded/runner.py": 660}
+LISTS = {"dispatcher/core/messages.py": 550, "dispatcher/core/model.py": 500, "dispatcher/embedded/runner.py": 660}
 
 PRODUCT = tuple(source for package in PACKAGES for source in sources(package))
 TESTS = sources("tests")

@@ -62,6 +62,7 @@ BY_KIND = {
     CAPACITY: "no-capacity",
     RATE: "rate-limit",
     DENIED: "cloud-credentials",
+    HoldoffKind.UNAVAILABLE: "instance-size",  # the cloud's catalogue says what it would refuse
     ERROR: "cloud-error",
 }
 

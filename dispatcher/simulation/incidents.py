@@ -175,7 +175,11 @@ class Incidents:
     def hint(self) -> None:
         """Something claims that there is news, whether there is or not."""
         self.counts["hint"] += 1
-        self.world.leader.post(messages.QueueHinted())
+        post = self.world.leader.post
+        known = sorted(self.world.leader.store.snapshot().containers)
+        about = self.chance.choice([*known, "zzzzz-dz642-nobodyknowsthis"]) if self.chance.random() < 0.5 else ""
+        post(messages.QueueHinted(container=about, ended=self.chance.random() < 0.5))
+        post(messages.EventsFlowing(flowing=not self.calm and self.chance.random() < 0.5))
         name = self._any_instance()
         if name is not None:
             self.world.leader.post(messages.ProbeHinted(name=name))
