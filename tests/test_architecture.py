@@ -103,10 +103,11 @@ LAWS = (
         law="web shows what the View gives it and posts events; it decides nothing",
         room=WEB,
         may=(
-            *(WEB, METERS, CONTRACT),
-            *(f"dispatcher.core.{name}" for name in ("model", "messages", "explain", "notes", "verdict", "why")),
+            *(WEB, METERS, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.explain", CONTRACT),
+            *("dispatcher.core.verdict", "dispatcher.core.why", "dispatcher.core.history", "dispatcher.core.notes"),
+            *("dispatcher.core.pacing", "dispatcher.core.spending", "dispatcher.core.window"),
         ),
-        libraries=("flask", "werkzeug", "gunicorn", "prometheus_client", "jinja2", "itsdangerous"),
+        libraries=("flask", "markupsafe", "werkzeug", "gunicorn", "prometheus_client", "jinja2", "itsdangerous"),
         never=(EDGE, RUNTIME, "drivers", CLI),
     ),
     Row(

@@ -274,3 +274,18 @@ def take(state: State, kind: str, now: float) -> State:
     if report is not None and report.left is not None:
         state = replace(state, reports={**state.reports, kind: replace(report, left=report.left - 1.0, sent_s=now)})
     return state
+
+
+# ---------------------------------------------------------------------------------------------------------------- to be told
+
+
+def in_force(state: State, kind: str) -> tuple[float | None, str]:
+    """The pace that limits this kind of call, per second, and who set it; None while nobody has."""
+    draws = list(_draws(state, kind))
+    if not draws:
+        return None, "no limit known"
+    slowest = min(draws, key=lambda draw: draw.rate)
+    if slowest.name == "cloud":
+        return slowest.rate, "the site, for all calls together"
+    own, _ = _own_rates(state, kind)
+    return slowest.rate, "the site" if own else "the driver, which knows its cloud"

@@ -88,6 +88,11 @@ class Meter:
                 return 0.0
             return cell.total if self.series.kind is Kind.COUNTER else float(cell.count)
 
+    def values(self) -> dict[Labels, float]:
+        """Of a counter what each set of labels stands at."""
+        with self._lock:
+            return {labels: cell.total for labels, cell in self._cells.items()}
+
     def family(self, now_s: float) -> Metric:
         made = self.series.family()
         for copy in sorted(self._copied(now_s), key=lambda copy: copy[0]):
@@ -136,6 +141,9 @@ class Board:
 
     def value(self, series: Series, *labels: str) -> float:
         return self._meters[series.name].value(*labels)
+
+    def values(self, series: Series) -> dict[Labels, float]:
+        return self._meters[series.name].values()
 
     def families(self, now_s: float) -> Iterator[Metric]:
         for meter in self._meters.values():

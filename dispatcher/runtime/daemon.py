@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import secrets
 import string
 import threading
@@ -23,6 +22,7 @@ from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.core.settings import Settings
 from dispatcher.core.transitions import outputs
+from dispatcher.core.verdict import Factor
 from dispatcher.driver import DriverSettings
 from dispatcher.edge.arvados import ArvadosQueue
 from dispatcher.edge.cloud import Cloud, open_driver
@@ -35,10 +35,13 @@ from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime import audit
 from dispatcher.runtime.deliver import Delivery
-from dispatcher.runtime.hints import HintFile, Keeper
+from dispatcher.runtime.health import LATE_S
+from dispatcher.runtime.hints import HintFile, Keeper, state_folder_problem
+from dispatcher.runtime.history import History
 from dispatcher.runtime.loop import Loop
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.metrics.collector import Metrics, Surroundings
+from dispatcher.runtime.outlook import Outlooks
 from dispatcher.runtime.overruns import Overruns, believable_late
 from dispatcher.runtime.perform import Perform, Ports, failure_of
 from dispatcher.runtime.pools import WITH_EFFECT, Lanes
@@ -192,6 +195,8 @@ class Daemon:
         draw = draw_name(config.settings.instance_set_id)
         self._loops = [Loop(spec, self.store, clock, self._lanes.dispatch, self.metrics.passed) for spec in loops(draw)]
         self._keeper = Keeper(HintFile(config.state.folder), self.store.snapshot, self.store.post, clock)
+        self._history = History(self.store.snapshot, clock.monotonic, self.metrics.boots)
+        self._outlooks = Outlooks(self.store.snapshot, clock.monotonic, self._troubles)
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
         self._refused_files = ""  # why the last reload changed nothing
@@ -287,6 +292,8 @@ class Daemon:
         self._thread("story", lambda: self._teller.run(self._let_go, status.due))
         self._thread("metrics", lambda: self.metrics.recorder.run(self._let_go))
         self._thread("hints", lambda: self._keeper.run(self._stop))
+        self._thread("history", lambda: self._history.run(self._stop))
+        self._thread("outlook", lambda: self._outlooks.run(self._stop))
         self._thread("overruns", self._watch_overruns)
         self._thread("leader", self._lead)
         if self.config.api.events_url:
@@ -369,6 +376,10 @@ class Daemon:
             explain=Explained(self.clock.monotonic),
             trouble=self._trouble,
             metrics=self.metrics.registry(self.store.snapshot, self._surroundings),
+            outlooks=self._outlooks,
+            history=self._history,
+            in_force=lambda: self.config.in_force,
+            calls=self.metrics.acts.calls,
         )
 
     def _surroundings(self) -> Surroundings:
@@ -391,6 +402,12 @@ class Daemon:
             config_written_s=source.written_s,
             config_loaded_s=source.loaded_s,
         )
+
+    def _troubles(self) -> list[Factor]:
+        """What a snapshot does not tell."""
+        late = [f"{loop} ({age_s:.0f} s)" for loop, age_s in self.heartbeats().items() if age_s > LATE_S]
+        text = f"no sign of life from {', '.join(late)}: restart the dispatcher, what runs runs on"
+        return [Factor(cause="loop-stuck", text=text, level="stopped")] if late else []
 
     def _trouble(self) -> list[str]:
         """What stops nothing, and what somebody should know."""
@@ -434,13 +451,3 @@ def spare_garbage_collection() -> None:
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, FULL_COLLECTION_EVERY)
-
-
-def state_folder_problem(folder: str) -> str:
-    """A folder that cannot be written stops nothing: what it holds are hints."""
-    try:
-        if os.access(folder, os.W_OK) and os.statvfs(folder).f_bavail > 0:
-            return ""
-    except OSError as error:
-        return f"the state folder {folder}: {error.strerror}"
-    return f"the state folder {folder} cannot be written, or its disk is full"

@@ -278,3 +278,13 @@ class MemoryHints:
     def write(self, text: str) -> None:
         self.earlier = [*self.earlier[-19:], text]
         self.text = text
+
+
+def state_folder_problem(folder: str) -> str:
+    """A folder that cannot be written stops nothing: what it holds are hints."""
+    try:
+        if os.access(folder, os.W_OK) and os.statvfs(folder).f_bavail > 0:
+            return ""
+    except OSError as error:
+        return f"the state folder {folder}: {error.strerror}"
+    return f"the state folder {folder} cannot be written, or its disk is full"

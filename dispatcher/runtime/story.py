@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dispatcher.core import messages as m
@@ -26,6 +26,8 @@ from dispatcher.runtime.told import WARNING, Kind, Moment, Told
 log = logging.getLogger("dispatcher")
 
 ENTRIES = 10_000
+SUBJECTS = 10_000  # containers and instances whose own story is kept beyond that, those that were last heard of
+OF_ONE = 200  # of each so many sentences
 WAITING = 20_000  # changes that wait to be told, at most: each keeps a whole State alive
 LOOK_S = 0.5
 
@@ -54,11 +56,13 @@ class Entry:
 
 
 class Story:
-    """The newest sentences, oldest first. Safe from many threads."""
+    """The newest sentences, oldest first, and those of each container and instance. Safe from many threads."""
 
-    def __init__(self, clock: Clock, *, size: int = ENTRIES) -> None:
+    def __init__(self, clock: Clock, *, size: int = ENTRIES, subjects: int = SUBJECTS) -> None:
         self._clock = clock
         self._ring: deque[Entry] = deque(maxlen=size)
+        self._of: OrderedDict[str, deque[Entry]] = OrderedDict()  # by uuid or name, the last heard of at the end
+        self._subjects = subjects
         self._count = 0
         self._lock = threading.Lock()
 
@@ -72,7 +76,17 @@ class Story:
                 container=told.container, instance=told.instance,
             )  # fmt: skip
             self._ring.append(entry)
+            for subject in (entry.container, entry.instance):
+                if subject is not None:
+                    self._keep(subject, entry)
         return entry
+
+    def _keep(self, subject: str, entry: Entry) -> None:
+        """What was last heard of longest ago makes room."""
+        if subject not in self._of and len(self._of) >= self._subjects:
+            self._of.popitem(last=False)
+        self._of.setdefault(subject, deque(maxlen=OF_ONE)).append(entry)
+        self._of.move_to_end(subject)
 
     def entries(
         self,
@@ -86,7 +100,7 @@ class Story:
     ) -> list[Entry]:
         """The newest ``limit`` entries that match everything given, oldest first; ``after``: only those with a higher number."""
         with self._lock:
-            newest = list(self._ring)
+            newest = list(self._known(container, instance))
         found: list[Entry] = []
         for entry in reversed(newest):
             if entry.number <= after or len(found) >= limit:
@@ -94,6 +108,11 @@ class Story:
             if _matches(entry, container, instance, kind, level):
                 found.append(entry)
         return found[::-1]
+
+    def _known(self, container: str | None, instance: str | None) -> Iterable[Entry]:
+        """Where to look: the own story of whom the question is about reaches further back than that of all."""
+        subject = container if container is not None else instance
+        return self._ring if subject is None else self._of.get(subject, ())
 
 
 def _matches(entry: Entry, container: str | None, instance: str | None, kind: str | None, level: int) -> bool:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from dispatcher.config.problems import InForce
 from dispatcher.core import explain
+from dispatcher.core.history import Sample
 from dispatcher.core.messages import Event
 from dispatcher.core.model import State
 from dispatcher.runtime import audit
 from dispatcher.runtime.health import Health, judge
+from dispatcher.runtime.history import Boots, Calls, History
+from dispatcher.runtime.outlook import Outlook, Outlooks
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.story import Story
 from dispatcher.runtime.times import rfc3339, utc_at
@@ -47,7 +51,7 @@ class Explained:
 @dataclass(frozen=True, kw_only=True)
 class LiveView:
     """``ages_s`` gives the seconds since each loop's last beat, ``explain`` the sentence for each waiting container, ``trouble``
-    what the daemon itself met."""
+    what the daemon itself met, ``in_force`` the values of the configuration, ``calls`` how many calls ended how."""
 
     snapshot: Callable[[], State]
     post: Callable[[Event], None]
@@ -57,6 +61,22 @@ class LiveView:
     explain: Explain = unexplained
     trouble: Callable[[], Sequence[str]] = tuple
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    outlooks: Outlooks | None = None  # none: made anew for everybody who asks
+    history: History | None = None
+    in_force: Callable[[], Sequence[InForce]] = tuple
+    calls: Callable[[], Calls] = dict
+
+    def outlook(self) -> Outlook:
+        return (self.outlooks or Outlooks(self.snapshot, self.clock.monotonic)).get()
+
+    def samples(self) -> Sequence[Sample]:
+        return self.history.samples() if self.history is not None else ()
+
+    def boots(self) -> Boots:
+        return self.history.boots() if self.history is not None else {}
+
+    def settings(self) -> Sequence[InForce]:
+        return self.in_force()
 
     def health(self) -> Health:
         return judge(self.snapshot(), self.ages_s(), self.trouble())

@@ -10,7 +10,7 @@ import secrets
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
-from dispatcher.web import acts, auth, description, errors, health, inspect, metrics, operator, sign_in, upstream
+from dispatcher.web import acts, auth, description, errors, health, inspect, metrics, operator, page, sign_in, upstream
 from dispatcher.web.auth import Door
 from dispatcher.web.requests import Requests
 from dispatcher.web.view import View
@@ -43,6 +43,7 @@ def make_app(view: View, management_token: str, requests: Requests | None = None
     app.register_blueprint(operator.blueprint(desk))
     app.register_blueprint(acts.blueprint(view, desk))
     app.register_blueprint(sign_in.blueprint(view, door))
+    page.install(app, view)
     app.register_blueprint(health.blueprint(view))
     requests = requests or Requests()
     app.register_blueprint(metrics.blueprint(view.metrics, requests))

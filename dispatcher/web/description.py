@@ -13,6 +13,7 @@ from flask import Blueprint, Response, jsonify
 from dispatcher.web import auth, session
 from dispatcher.web.operator import PREFIX
 from dispatcher.web.schemas import BEHAVIOR, SCHEMAS, STATE, TEXT, Schema, many, one_of, ref
+from dispatcher.web.schemas_overview import OVERVIEW_SCHEMAS
 
 PATH = "/openapi.json"
 VERSION = "1"
@@ -160,7 +161,38 @@ NO_CONTAINER = answer("There is no such container, or another dispatcher leads."
 MARK = {"id": {**TEXT, "description": "The mark of the form."}}
 ACT = in_path("act", one_of("hold", "drain", "run", "kill"))
 
+GONE: Schema = {"404": answer("It is not there, and nothing is remembered of it.", kind=HTML)}
+KNOWN: Schema = {"304": empty("Whoever asks has it already, by its entity tag.")}
+SINCE: dict[str, Schema] = {"since": {**TEXT, "description": "The tag of what the page has."}}
+OF_FLEET: dict[str, Schema] = {
+    "type": {**TEXT, "description": "Instances of this type."}, "state": {**TEXT, "description": "In this state, or creating."},
+    "behavior": {**TEXT, "description": "With this behaviour."}, "page": {**TEXT, "description": "From 1."},
+}  # fmt: skip
+OF_DECISIONS: dict[str, Schema] = {
+    "about": {**TEXT, "description": "A container's uuid, or an instance's name or id."},
+    "level": {**TEXT, "description": "warning: without what is only worth knowing."},
+}
+ASSET = answer("A part of our pages.", kind="text/css")
+DIGEST: dict[str, Schema] = {"v": {**TEXT, "description": "The digest of the file: with it, it may be kept for ever."}}
+
 PATHS: dict[str, Schema] = {
+    "/": {"get": page("The operator's page")},
+    "/overview.json": {"get": reads("All that it shows", answer("", ref("Overview")), **KNOWN)},
+    "/changes": {"get": reads("What a page lacks", answer("", ref("Changes")), *in_query(SINCE), **KNOWN)},
+    "/fleet": {"get": page("The fleet, page by page", *in_query(OF_FLEET))},
+    "/decisions": {"get": page("What was decided and done", *in_query(OF_DECISIONS))},
+    "/instance/{name}": {"get": page("One instance, by our name or the cloud's id", in_path("name"), **GONE, **KNOWN)},
+    "/container/{uuid}": {"get": page("One container", in_path("uuid"), **GONE, **KNOWN)},
+    "/static/{name}": {
+        "get": {
+            "summary": "Style, script and picture of our pages", "security": [],
+            "parameters": [in_path("name", one_of("page.css", "page.js", "icon.svg")), *in_query(DIGEST)],
+            "responses": {
+                "200": either(ASSET, answer("", kind="text/javascript"), answer("", kind="image/svg+xml")),
+                "404": answer("No such file.", kind=PLAIN), **KNOWN, **GUARDED,
+            },
+        }
+    },
     PREFIX + "/containers": {"get": reads("All containers, as they are served", answer("", ref("Containers")))},
     PREFIX + "/container": {"get": reads("One container", answer("", ref("Container")), WHICH, **{"404": NO_CONTAINER})},
     PREFIX + "/instances": {"get": reads("All instances", answer("", ref("Instances")))},
@@ -199,7 +231,7 @@ def document() -> Schema:
         "openapi": "3.1.0",
         "info": {"title": "Cloud Dispatcher", "version": VERSION, "description": ABOUT, "license": {"name": "Apache-2.0"}},
         "paths": PATHS,
-        "components": {"schemas": SCHEMAS, "securitySchemes": SECURITY},
+        "components": {"schemas": {**SCHEMAS, **OVERVIEW_SCHEMAS}, "securitySchemes": SECURITY},
         "security": [{name: []} for name in SECURITY],
     }
 

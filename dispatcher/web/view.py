@@ -11,8 +11,11 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from dispatcher.core.history import Sample
 from dispatcher.core.messages import Event
 from dispatcher.core.model import State
+from dispatcher.core.verdict import Verdict
+from dispatcher.core.why import Group
 
 
 class Heartbeat(Protocol):
@@ -44,6 +47,8 @@ class Entry(Protocol):
     """One line of the story."""
 
     @property
+    def number(self) -> int: ...
+    @property
     def at_s(self) -> float: ...
     @property
     def utc(self) -> str: ...
@@ -61,9 +66,30 @@ class Entry(Protocol):
 
 class Story(Protocol):
     def entries(
-        self, *, container: str | None = None, instance: str | None = None, kind: str | None = None, limit: int = 200
-    ) -> Iterable[Entry]:
-        """The newest entries that match, oldest first."""
+        self, *, container: str | None = None, instance: str | None = None, kind: str | None = None, level: int = 0,
+        limit: int = 200,
+    ) -> Iterable[Entry]:  # fmt: skip
+        """The newest entries that match, oldest first; ``level``: as in logging, none below it."""
+
+
+class Outlook(Protocol):
+    """The verdict and why containers wait, as they were a moment ago."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def groups(self) -> Sequence[Group]: ...
+
+
+class Setting(Protocol):
+    """A value in force: its key, the value as people may see it, and where it comes from."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def shown(self) -> str: ...
+    @property
+    def origin(self) -> object: ...
 
 
 class View(Protocol):
@@ -78,6 +104,21 @@ class View(Protocol):
 
     def statuses(self) -> Mapping[str, str]:
         """Container uuid → what it waits for, in a sentence."""
+
+    def outlook(self) -> Outlook:
+        """The newest that there is; it never makes anybody wait."""
+
+    def samples(self) -> Sequence[Sample]:
+        """How it stood, minute by minute, oldest first."""
+
+    def settings(self) -> Sequence[Setting]:
+        """Every value in force."""
+
+    def calls(self) -> Mapping[str, Mapping[str, int]]:
+        """Operation of the driver → outcome → how many calls, since the start."""
+
+    def boots(self) -> Mapping[str, Mapping[str, int]]:
+        """Instance type → outcome → how many boots ended so, lately."""
 
     def utc(self, at_s: float | None = None) -> str:
         """RFC 3339 UTC text of a monotonic time, or of now."""

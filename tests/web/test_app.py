@@ -40,7 +40,7 @@ def test_health_names_who_leads_while_we_wait() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/_health/nonesuch", "/", "/arvados/v1/dispatch/nonesuch", "/static/x"])
+@pytest.mark.parametrize("path", ["/_health/nonesuch", "/nonesuch", "/arvados/v1/dispatch/nonesuch", "/static/x"])
 def test_an_unknown_address_is_plain_404(path: str) -> None:
     """As upstream's router answers."""
     answer = get(path)

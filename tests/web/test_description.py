@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dispatcher.core.maps import Map
-from dispatcher.web import acts, app, operator, parameters, sign_in
+from dispatcher.web import acts, app, operator, page, parameters, sign_in
 from dispatcher.web.app import make_app
 from dispatcher.web.description import document
 from tests.web.fakes import TOKEN, FakeHealth, FakeView
@@ -62,7 +62,8 @@ def test_every_parameter_is_described(path: str, known: set[str]) -> None:
 def test_every_word_that_the_code_reads_is_described() -> None:
     """A parameter that somebody adds is found by its name in the source."""
     read = re.compile(r"""(?:several|one|_flag|_end|(?:values|form|args)\.get(?:list)?)\(\s*"(\w+)\"""")
-    words = {word for module in (acts, app, operator, parameters, sign_in) for word in read.findall(inspect.getsource(module))}
+    rooms = (acts, app, operator, page, parameters, sign_in)
+    words = {word for module in rooms for word in read.findall(inspect.getsource(module))}
     assert len(words) > 10
     assert words - {name for _, _, operation in OPERATIONS for name in named(operation)} == set()
 
@@ -117,6 +118,8 @@ ASKED = [
     ("/arvados/v1/dispatch/instances/{act}", "post", {"state": "idle"}),
     ("/arvados/v1/dispatch/containers/kill", "post", {"container_uuid": uuid(3), "preview": "true"}),
     ("/_health/ping", "get", {}),
+    ("/overview.json", "get", {}),
+    ("/changes", "get", {"since": "nonesuch"}),
     ("/_inspect/requests", "get", {}),
     ("/metrics.json", "get", {}),
 ]

@@ -77,6 +77,12 @@ class ActMeter:
             log.exception("an act of %s could not be counted", type(done.action).__name__)
             self.bugs += 1
 
+    def calls(self) -> dict[str, dict[str, int]]:
+        """Operation of the driver → outcome → how many calls, since the start."""
+        outcomes = (OK, UNKNOWN, *(kind.value for kind in HoldoffKind))
+        value = self.board.value
+        return {each: {how: int(value(c.CLOUD_CALLS, each, how)) for how in outcomes} for each in OPERATIONS.values()}
+
     def polled(self, records: int) -> None:
         """A look at the queue brought so many records."""
         self.poll_records = records

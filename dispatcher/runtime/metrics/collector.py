@@ -52,6 +52,13 @@ class Metrics:
         """A loop has made a turn."""
         self._loops.observe(c.PASS_DURATION, seconds, loop, at_s=self._clock.monotonic())
 
+    def boots(self) -> dict[str, dict[str, int]]:
+        """Instance type → outcome → how many boots ended so, since the start."""
+        found: dict[str, dict[str, int]] = {}
+        for (kind, outcome), count in self.recorder.board.values(c.TYPED_OUTCOMES).items():
+            found.setdefault(kind, {})[outcome] = int(count)
+        return found
+
     def registry(
         self, snapshot: Callable[[], State], surroundings: Callable[[], Surroundings] = Surroundings
     ) -> CollectorRegistry:
