@@ -6,21 +6,15 @@ Records go to the root logger, whose handlers write them in the format of the se
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote_plus
 
 from gunicorn.glogging import Logger
 
+from dispatcher.web.blank import blanked
+
 TOO_SLOW = "a client said nothing for too long: its connection is closed"
-PARAMETER = re.compile(r"([^\s?&=\"'/]+)=([^&\s\"']*)")
-
-
-def blanked(text: str) -> str:
-    """Without the value of any ``api_token`` parameter, also when that name is percent-encoded: it is read like the plain one."""
-    return PARAMETER.sub(lambda found: f"{found[1]}=***" if unquote_plus(found[1]).lower() == "api_token" else found[0], text)
 
 
 class BlankTokens(logging.Filter):

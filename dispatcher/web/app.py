@@ -33,10 +33,10 @@ def make_app(view: View, management_token: str, requests: Requests | None = None
     ``door`` stands in for one that the management token alone opens."""
     app = Flask("dispatcher.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = PAGE_BODY_BYTES
-    active = inspect.Active()
+    requests = requests or Requests()
     door = door or Door(management_token)
     guard(app, door)
-    active.install(app)
+    inspect.install(app, requests)
     errors.install(app)
     app.register_blueprint(reading(view))
     desk = operator.Desk(view)
@@ -45,9 +45,8 @@ def make_app(view: View, management_token: str, requests: Requests | None = None
     app.register_blueprint(sign_in.blueprint(view, door))
     page.install(app, view)
     app.register_blueprint(health.blueprint(view))
-    requests = requests or Requests()
     app.register_blueprint(metrics.blueprint(view.metrics, requests))
-    app.register_blueprint(inspect.blueprint(active))
+    app.register_blueprint(inspect.blueprint(requests))
     app.register_blueprint(description.blueprint())
     app.wsgi_app = requests.around(app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app

@@ -5,55 +5,39 @@ Kept from the token check to the end of the answer, so that strangers never stan
 
 from __future__ import annotations
 
-import threading
-import time
-from typing import Any
-
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
-from dispatcher.web.access import blanked
+from dispatcher.web.auth import NOBODY, viewer
+from dispatcher.web.blank import blanked_query
+from dispatcher.web.requests import Requests
 
 
-class Active:
-    """Request → what it asked and since when. Bounded by the number of threads that answer."""
+def install(app: Flask, requests: Requests) -> None:
+    """After whatever refuses strangers."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[int, tuple[float, dict[str, Any]]] = {}
+    @app.before_request
+    def enter() -> None:
+        if viewer() is NOBODY:
+            return
+        told = {
+            "RequestID": g.get("request_id", ""),
+            "remoteAddr": request.remote_addr or "",
+            "reqMethod": request.method,
+            "reqPath": request.path,
+            "reqQuery": blanked_query(request.query_string.decode("utf-8", "replace")),
+        }
+        requests.admitted(request.environ, told)
 
-    def install(self, app: Flask) -> None:
-        """After whatever refuses strangers."""
-
-        @app.before_request
-        def enter() -> None:
-            told = {
-                "RequestID": g.get("request_id", ""),
-                "remoteAddr": request.remote_addr or "",
-                "reqMethod": request.method,
-                "reqPath": request.path,
-                "reqQuery": blanked(request.query_string.decode("utf-8", "replace")),
-            }
-            with self._lock:
-                self._known[threading.get_ident()] = (time.monotonic(), told)
-
-        @app.teardown_request
-        def leave(error: BaseException | None) -> None:
-            with self._lock:
-                self._known.pop(threading.get_ident(), None)
-
-    def shown(self) -> list[dict[str, Any]]:
-        """The oldest first."""
-        with self._lock:
-            known = sorted(self._known.values(), key=lambda pair: pair[0])
-        now_s = time.monotonic()
-        return [{**told, "elapsed_s": round(now_s - began_s, 3)} for began_s, told in known]
+    @app.teardown_request
+    def leave(error: BaseException | None) -> None:
+        requests.admitted(request.environ, None)
 
 
-def blueprint(active: Active) -> Blueprint:
+def blueprint(requests: Requests) -> Blueprint:
     made = Blueprint("inspect", __name__)
 
     @made.get("/_inspect/requests")
-    def requests() -> Response:
-        return jsonify(active.shown())
+    def shown() -> Response:
+        return jsonify(requests.shown())
 
     return made

@@ -10,16 +10,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import unquote
 
-TOKEN_NAME = re.compile(r"token|password|secret", re.IGNORECASE)
+from dispatcher.web.blank import TEXT_CHARACTERS, blanked_query
+from dispatcher.web.exchange import Answer
+
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 QUIET_PATHS = ("/_health/ping", "/metrics", "/metrics.json")  # asked for every few seconds by machines
 ERROR_BYTES = 1000  # of an answer that says no, so much is logged
-TEXT_CHARACTERS = 2000
-BLANK = "***"
 
 log = logging.getLogger("dispatcher.web.requests")
 
@@ -40,23 +39,13 @@ class RequestLog:
         except BaseException:
             exchange.end()
             raise
-        return _Answer(answer, exchange)
+        return Answer(answer, exchange.end, exchange.passes)
 
 
 def request_id(environ: Environ) -> str:
     """What the client sent, if it is fit to be repeated; else a fresh one."""
     sent = str(environ.get("HTTP_X_REQUEST_ID", ""))
     return sent if REQUEST_ID.fullmatch(sent) else "req-" + secrets.token_hex(10)
-
-
-def blanked_query(query: str) -> str:
-    """The values of all parameters that are named like a token, however the name is written."""
-    return "&".join(_blanked_pair(pair) for pair in re.split("[&;]", query))[:TEXT_CHARACTERS]
-
-
-def _blanked_pair(pair: str) -> str:
-    name, equals, _ = pair.partition("=")
-    return f"{name}={BLANK}" if equals and TOKEN_NAME.search(unquote(name)) else pair
 
 
 def request_fields(environ: Environ) -> dict[str, object]:
@@ -117,21 +106,3 @@ class _Exchange:
             answer["respBody"] = self._error.decode("utf-8", "replace")
         level = logging.DEBUG if self._quiet and code == "200" else logging.INFO
         log.log(level, "response", extra={**self._fields, **answer})
-
-
-class _Answer:
-    """The body on its way; its end is the end of the exchange."""
-
-    def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
-        self._body, self._exchange = body, exchange
-
-    def __iter__(self) -> Iterator[bytes]:
-        return map(self._exchange.passes, self._body)
-
-    def close(self) -> None:
-        try:
-            closing = getattr(self._body, "close", None)
-            if closing is not None:
-                closing()
-        finally:
-            self._exchange.end()

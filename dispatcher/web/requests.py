@@ -8,7 +8,7 @@ from __future__ import annotations
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,13 @@ from prometheus_client.metrics_core import Metric
 
 from dispatcher.meters import catalogue as c
 from dispatcher.meters.instruments import Board
+from dispatcher.web.exchange import Answer
 
 THREADS = 8
 CONNECTIONS = 1000  # that gunicorn holds open at once; who comes later waits in the backlog
 UNSEEN = ("/metrics", "/metrics.json", "/_health/ping")
 METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options", "trace", "connect"})
+ACTIVE = "dispatcher.active_request"  # in the environment of a request
 QUEUE, NORMAL = "api", "normal"
 
 Environ = dict[str, Any]
@@ -61,11 +63,14 @@ WAITS = Waits()
 
 @dataclass(slots=True, eq=False)
 class _Active:
-    """A request in progress. ``abandoned_s``: when a scrape first saw that its client had hung up."""
+    """A request in progress. ``counts``: as work in progress. ``abandoned_s``: when a scrape first saw that its client had hung
+    up. ``told``: what it asks, once it is known that it may."""
 
     since_s: float
     socket: Any
+    counts: bool = True
     abandoned_s: float | None = None
+    told: Mapping[str, Any] | None = None
 
 
 class Requests:
@@ -82,21 +87,21 @@ class Requests:
 
         def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
             request = _Request(self, environ, self._now())
-            self._begin(request.active, seen=request.seen)
+            environ[ACTIVE] = request.active
+            self._begin(request.active)
             try:
                 answer = application(environ, request.starting(start_response))
             except BaseException:
                 self.end(request)
                 raise
-            return _Answer(answer, lambda: self.end(request))
+            return Answer(answer, lambda: self.end(request))
 
         return call
 
-    def _begin(self, active: _Active, *, seen: bool) -> None:
+    def _begin(self, active: _Active) -> None:
         self._board.observe(c.QUEUE_DELAY, self._waits.of_this_thread(), QUEUE, NORMAL, at_s=active.since_s)
-        if seen:
-            with self._lock:
-                self._active.add(active)
+        with self._lock:
+            self._active.add(active)
 
     def end(self, request: _Request) -> None:
         with self._lock:
@@ -107,13 +112,26 @@ class Requests:
         status_s = request.status_s if request.status_s is not None else now_s
         self._board.observe(c.TIME_TO_STATUS, status_s - began_s, *labels, at_s=now_s)
 
+    def admitted(self, environ: Environ, told: Mapping[str, Any] | None) -> None:
+        """What a request asks, for who looks; None when it is answered."""
+        active = environ.get(ACTIVE)
+        if isinstance(active, _Active):
+            active.told = told
+
+    def shown(self) -> list[dict[str, Any]]:
+        """What is being answered, the oldest first."""
+        with self._lock:
+            known = sorted(self._active, key=lambda each: each.since_s)
+        now_s = self._now()
+        return [{**each.told, "elapsed_s": round(now_s - each.since_s, 3)} for each in known if each.told is not None]
+
     def now(self) -> float:
         return self._now()
 
     def collect(self) -> Iterator[Metric]:
         now_s = self._now()
         with self._lock:
-            active = list(self._active)
+            active = [each for each in self._active if each.counts]
         queued = dict.fromkeys(((QUEUE, priority) for priority in c.PRIORITIES), 0.0)
         queued[QUEUE, NORMAL] = float(self._waits.waiting())
         yield c.CONCURRENT.family([((QUEUE,), float(len(active)))])
@@ -132,8 +150,7 @@ class _Request:
         self._requests = requests
         method = str(environ.get("REQUEST_METHOD", "")).lower()
         self.method = method if method in METHODS else "unknown"
-        self.seen = environ.get("PATH_INFO") not in UNSEEN
-        self.active = _Active(now_s, environ.get("gunicorn.socket"))
+        self.active = _Active(now_s, environ.get("gunicorn.socket"), environ.get("PATH_INFO") not in UNSEEN)
         self.code = "500"
         self.status_s: float | None = None
 
@@ -143,24 +160,6 @@ class _Request:
             return start_response(status, *rest, **more)
 
         return start
-
-
-class _Answer:
-    """The body of an answer, whose end is the end of the request."""
-
-    def __init__(self, body: Iterable[bytes], end: Callable[[], None]) -> None:
-        self._body, self._end = body, end
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
-
-    def close(self) -> None:
-        try:
-            closing = getattr(self._body, "close", None)
-            if closing is not None:
-                closing()
-        finally:
-            self._end()
 
 
 def _abandoned_s(active: _Active, now_s: float) -> float:

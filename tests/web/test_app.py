@@ -103,6 +103,7 @@ def test_what_fails_or_is_refused_is_not_shown_for_ever() -> None:
     client.get("/arvados/v1/dispatch/instances", headers=AUTH)
     client.get("/nonesuch", headers=AUTH)
     client.get("/metrics")
+    client.get("/sign-in")
     assert [one["reqPath"] for one in client.get("/_inspect/requests", headers=AUTH).json] == ["/_inspect/requests"]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.web.request_log import RequestLog, blanked_query
+from dispatcher.web.blank import blanked, blanked_query
+from dispatcher.web.request_log import RequestLog
 
 REQUEST = {
     "RequestID", "remoteAddr", "reqForwardedFor", "reqMethod", "reqHost", "reqPath", "reqQuery", "reqBytes",
@@ -106,10 +107,19 @@ def test_an_application_that_fails_is_logged_too(caplog: pytest.LogCaptureFixtur
     ("api_token=s3cret&a=1", "api_token=***&a=1"),
     ("a=1&API_TOKEN=s3cret", "a=1&API_TOKEN=***"),
     ("api%5Ftoken=s3cret", "api%5Ftoken=***"),
-    ("a=1;api_token=s3cret", "a=1&api_token=***"),
+    ("a=1;api_token=s3cret", "a=1;api_token=***"),
+    ("api_token=s3;cret&a=1", "api_token=***&a=1"),
+    ("next=/x?api_token=s3cret", "next=/x?api_token=***"),
+    ("%61pi%5Ftoken=s3cret", "%61pi%5Ftoken=***"),
     ("api_token", "api_token"),
     ("reason=no+token&instance_id=%2Fa", "reason=no+token&instance_id=%2Fa"),
 ])  # fmt: skip
 def test_a_token_in_a_query_is_blanked(query: str, shown: str) -> None:
     """However its name is written; everything else stays as it was sent."""
     assert blanked_query(query) == shown
+
+
+def test_a_token_in_any_line_is_blanked() -> None:
+    """As gunicorn writes addresses, with quotation marks around them."""
+    line = 'GET "/x?a=1&api_token=s3cret" 200 from=10.0.0.1'
+    assert blanked(line) == 'GET "/x?a=1&api_token=***" 200 from=10.0.0.1'
