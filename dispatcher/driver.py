@@ -137,6 +137,14 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What an instance was told of its own end. ``ends_at`` (Unix seconds): when, if its cloud said so."""
+
+    text: str
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """How much of a quota is used, in vCPUs. ``group`` is as ``quota_group`` names it; empty: all types together that are not
     preemptible."""
@@ -204,7 +212,7 @@ class Capabilities:
     ``leftover_age_s``        how old a leftover has to be at least before it is removed
     ``notices``               ``notice_command`` is a shell command that prints, on an instance and within two seconds, what its
                               cloud has told it of its own end; ``parse_notice(text, name)`` returns why the instance of this
-                              name is about to end, or an empty text
+                              name is about to end, as a text or a ``Notice`` with its time, or an empty text
     ``quota_groups``          ``quota_group(instance_type)`` names the group whose quota a type counts against
     ``usages``                a list tells ``Listing.usages`` when it is asked for them: what is full is not asked for
     ``prices``                ``prices(instance_types, call)`` returns what is known of their prices, as ``Price`` values; asked

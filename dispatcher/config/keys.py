@@ -305,6 +305,11 @@ OWN_KEYS: tuple[Key, ...] = (
         "type, the limits and the accounts. Otherwise a difference is a warning.", reload=True,
     ),
     _own(
+        "ReplaceAhead", DURATION, "settings.replace_ahead_s", "2m",
+        "How long before the announced end of an instance (a spot machine that is taken back) room is asked for, for the "
+        "containers that run there and will come back; 0: never.", reload=True,
+    ),
+    _own(
         "AllowedImages", TEXTS, "settings.allowed_images", "[]",
         "Patterns (`*`, `?`, `[…]`) of the images that a container may ask for by `runtime_constraints.image_id`; one that asks "
         "for another is cancelled. Empty: what containers ask for is ignored, with a warning.", reload=True,

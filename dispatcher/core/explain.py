@@ -29,9 +29,19 @@ def decision(state: State, now: float) -> Decision:
 
 def statuses(state: State, now: float) -> dict[str, str]:
     """Container uuid → what it waits for or where it is, in a sentence."""
-    waits = decision(state, now).waits
+    decided = decision(state, now)
+    waits, ahead = decided.waits, decided.ahead
     positions = {uuid: number for number, uuid in enumerate(waits, start=1)}
-    return {c.uuid: status(state, c, waits.get(c.uuid, ""), positions.get(c.uuid, 0)) for c in state.containers.all()}
+    found = {c.uuid: status(state, c, waits.get(c.uuid, ""), positions.get(c.uuid, 0)) for c in state.containers.all()}
+    return {uuid: f"{text}{announced_end(state, state.containers[uuid], ahead.get(uuid, ''))}" for uuid, text in found.items()}
+
+
+def announced_end(state: State, container: Container, ahead: str) -> str:
+    """What the cloud has announced to the instance on which it runs, and what is done about it."""
+    instance = state.instances.get(container.instance) if container.instance is not None else None
+    if instance is None or not instance.ending or container.uuid not in instance.processes:
+        return ""
+    return f"; the end of {instance.name} is announced: {instance.ending}{f'; {ahead}' if ahead else ''}"
 
 
 def status(state: State, container: Container, wait: str, position: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatcher.core import pacing
+from dispatcher.core import pacing, replacing
 from dispatcher.core.messages import (
     Action,
     CondemnInstance,
@@ -150,7 +150,8 @@ def _judge_empty(state: State, instance: Instance, now: float) -> tuple[DestroyC
         return DestroyCause.DRAINED, f"drained by an operator: {instance.operator.reason or 'no reason given'}"
     if instance.condemned or instance.failure:
         return DestroyCause.DRAINED, instance.condemned or instance.failure
-    if instance.phase is Phase.READY and now >= instance.busy_s + state.settings.timeout_idle_s:
+    idle = instance.phase is Phase.READY and now >= instance.busy_s + state.settings.timeout_idle_s
+    if idle and instance.name not in replacing.kept(state, now):
         return DestroyCause.IDLE, f"idle for {state.settings.timeout_idle_s:.0f} s"
     return None
 

@@ -453,6 +453,7 @@ class CreateInstance(Action):
     instance_type: str
     secret: str = field(repr=False)
     image: str = ""  # empty: the site's
+    reason: str = ""  # when it is for nobody who waits yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -297,6 +297,9 @@ class Instance:
     idle_behavior: IdleBehavior = IdleBehavior.RUN
     operator: OperatorNote = field(default_factory=OperatorNote)
     condemned: str = ""  # why we give it no new work; hold wins over it
+    ending: str = ""  # the cloud has announced its end, and why
+    ending_since_s: float = NEVER  # when that was first heard
+    ends_s: float | None = None  # when it ends, if the cloud said so
     kill_requested: str = ""  # an operator's reason
     kill_actor: str = ""  # and who it was
     broken: bool = False

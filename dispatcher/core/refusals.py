@@ -60,6 +60,7 @@ ROWS = (
 BY_KIND = {
     QUOTA: "quota",
     CAPACITY: "no-capacity",
+    HoldoffKind.UNAVAILABLE: "not-offered",
     RATE: "rate-limit",
     DENIED: "cloud-credentials",
     HoldoffKind.UNAVAILABLE: "instance-size",  # the cloud's catalogue says what it would refuse

@@ -106,6 +106,7 @@ class ProbeReport:
     said: Said | None = None
     warning: str = ""  # booted, and not as it should be
     notice: str = ""  # the cloud has told it that it is about to end, and why
+    ends_in_s: float | None = None  # and when, counted from this probe
 
 
 class StartOutcome(enum.StrEnum):

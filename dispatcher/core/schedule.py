@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
-from dispatcher.core import pacing, setbacks, sizing, spending, turns
+from dispatcher.core import pacing, replacing, setbacks, sizing, spending, turns
 from dispatcher.core.messages import (
     Action,
     BindContainer,
@@ -35,6 +34,7 @@ from dispatcher.core.model import (
 )
 from dispatcher.core.reasons import NO_REASON, Reason, not_startable
 from dispatcher.core.refusals import cause_of
+from dispatcher.core.slots import Decision as Decision
 from dispatcher.core.slots import Shape, Slot, slot_of
 from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
@@ -46,22 +46,6 @@ Draw = Callable[[], tuple[str, str]]
 SLOW_BOOT_S = 60.0  # from then on what the probes of a booting instance say is told
 SUPERVISORS = Reason("supervisors", "as many supervisors run as SupervisorFraction allows")
 PACE = Reason("pace", "more instances are asked for as soon as the pace of creates allows")
-
-
-@dataclass(slots=True)
-class Decision:
-    """What a pass decided. ``reasons``: uuid → why it waits, in the order of the queue."""
-
-    actions: list[Action] = field(default_factory=list)
-    reasons: dict[str, Reason] = field(default_factory=dict)
-    over_limit: Reason = NO_REASON  # what limits the number of instances as a whole
-    promised: int = 0  # containers that have no place yet, and an instance for them is on its way
-    shut_out: int = 0  # containers that get none because of a quota, or a limit on instances or supervisors
-
-    @property
-    def waits(self) -> dict[str, str]:
-        """The same in words alone."""
-        return {uuid: reason.text for uuid, reason in self.reasons.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------------ limits
@@ -314,7 +298,7 @@ class _Pass:
             return same
         return self._buy(shape) or same
 
-    def _buy(self, shape: Shape) -> Slot | None:
+    def _buy(self, shape: Shape, reason: str = "") -> Slot | None:
         """Ask for an instance of the cheapest type that the cloud may give us, within every limit."""
         if shape.refused:
             return None
@@ -326,7 +310,7 @@ class _Pass:
             if held is None:
                 shape.refused = self._out_of_turn(type_name)
                 if not shape.refused:
-                    return self._ask(shape, type_name)
+                    return self._ask(shape, type_name, reason)
                 continue
             quota = pacing.usage(self.state, "create") if held.kind is HoldoffKind.QUOTA else ""
             if held.key == "*" and held.kind is HoldoffKind.QUOTA:
@@ -347,13 +331,14 @@ class _Pass:
         text = spending.why_not(self.state, type_name, self.price_asked, self.now)
         return Reason("price-day" if spending.over_day(self.state, self.now) else "price-hour", text) if text else NO_REASON
 
-    def _ask(self, shape: Shape, type_name: str) -> Slot | None:
+    def _ask(self, shape: Shape, type_name: str, reason: str) -> Slot | None:
         if self.creates_left < 1:
             shape.refused = PACE
             return None
         if self.draw is not None:
             name, secret = self.draw()
-            if not self.act(CreateInstance(name=name, instance_type=type_name, secret=secret, image=shape.fit.image)):
+            wanted = CreateInstance(name=name, instance_type=type_name, secret=secret, image=shape.fit.image, reason=reason)
+            if not self.act(wanted):
                 shape.refused = Reason("starting-up", "the cloud has not been listed twice yet")
                 return None
         self.creates_left -= 1
@@ -370,6 +355,28 @@ class _Pass:
                 other.slots.append(slot)
         self.slots.append(slot)
         return slot
+
+    # -- those who will come back
+
+    def serve_expected(self) -> None:
+        """Room for those whose instances are about to end, once everybody who waits has his: nobody gives way to them."""
+        limit = self.decision.over_limit
+        if limit and self.unplaced:
+            return
+        for container in replacing.expected(self.state, self.now):
+            self.decision.ahead[container.uuid] = self._room_ahead(container)
+        self.decision.over_limit = limit
+
+    def _room_ahead(self, container: Container) -> str:
+        shape = self._shape(container)
+        slot, saved = self._find(shape, None), self.saves if _supervises(container) else NO_REASON
+        if slot is None and self.limit_left >= 1 and not saved:
+            slot = self._buy(shape, f"ahead of the announced end of {container.instance}, for {container.uuid}")
+        if slot is None:
+            why = saved or shape.refused or self.decision.over_limit or self.limit_name
+            return f"there is no room for its next attempt: {why.text}"
+        slot.put(shape.fit.need)
+        return f"room for its next attempt is on {slot.name}" if slot.name else "an instance for its next attempt is asked for"
 
     # -- room for others
 
@@ -409,6 +416,7 @@ def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool
     for container in (c for c in seated if _awaits_boot(state, c)):  # after those who gave up a place like theirs to move
         turn.serve(container)
     _serve_unplaced(turn, queued, everyone)
+    turn.serve_expected()
     turn.make_room()
     return turn.decision
 

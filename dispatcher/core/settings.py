@@ -39,6 +39,7 @@ class Settings:
     initial_quota_estimate: int = 0  # 0 = none
     supervisor_fraction: float = 0.5  # 0 = no limit on supervisors
     max_concurrent_creates: int | None = None  # None or 0 = bounded by the lanes alone
+    replace_ahead_s: float = 120.0  # before an announced end, room for what runs there is asked for; 0 = never
     max_dispatch_attempts: int = 10  # a container that was locked so often and cannot begin is cancelled
 
     # Money, in the unit of an instance type's price; 0 = no limit

@@ -1,14 +1,15 @@
-"""Where a pass may put containers: the instances that take work, with the room that is left in this pass.
+"""Where a pass may put containers: the instances that take work, with the room that is left in this pass; and what it decided.
 
-Containers with the same need, eligible types and image share one ``Shape``. Both are scratch paper of one pass; nothing is kept.
+Containers with the same need, eligible types and image share one ``Shape``. All are scratch paper of one pass; nothing is kept.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dispatcher.core import sizing
+from dispatcher.core.messages import Action
 from dispatcher.core.model import Fit, Instance, Phase, Resources, State
 from dispatcher.core.reasons import NO_REASON, Reason
 from dispatcher.core.transitions.room import accepts_work, room, shares_vcpu
@@ -74,3 +75,20 @@ def _full(state: State, instance: Instance) -> bool:
     """The usual case, seen at once: every vcpu is taken."""
     offer = state.instance_type(instance.type)
     return offer is not None and sum(need.vcpus for need in instance.bound.values() if need is not None) >= offer.vcpus
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a pass decided. ``reasons``: uuid → why it waits, in the order of the queue."""
+
+    actions: list[Action] = field(default_factory=list)
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    over_limit: Reason = NO_REASON  # what limits the number of instances as a whole
+    ahead: dict[str, str] = field(default_factory=dict)  # uuid → what room there is for it when its instance ends
+    promised: int = 0  # containers that have no place yet, and an instance for them is on its way
+    shut_out: int = 0  # containers that get none because of a quota, or a limit on instances or supervisors
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """The same in words alone."""
+        return {uuid: reason.text for uuid, reason in self.reasons.items()}

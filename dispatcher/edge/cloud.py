@@ -25,6 +25,7 @@ from dispatcher.driver import (
     Leftover,
     Listing,
     Misconfigured,
+    Notice,
     Price,
     TypeFacts,
 )
@@ -38,7 +39,7 @@ from dispatcher.edge.cloud_answers import (
     checked_prices,
 )
 from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, choose, find_entries, load
-from dispatcher.edge.notices import Notices
+from dispatcher.edge.notices import Announced, Notices
 
 Answer = TypeVar("Answer")
 
@@ -120,13 +121,17 @@ class Cloud:
             return None
         return Notices(command=command, parse=self._parse_notice)
 
-    def _parse_notice(self, said: str, name: str) -> str:
+    def _parse_notice(self, said: str, name: str) -> str | Announced:
         """Never raises: a notice that cannot be read is none."""
         try:
             notice = self._ask("parse_notice", None, lambda: self._optional("parse_notice")(said, name))
         except CloudCallFailed as error:
             self._warn_once(f"a notice cannot be read: {error}")
             return ""
+        if isinstance(notice, Notice) and isinstance(notice.text, str):
+            ends_at = notice.ends_at
+            in_s = ends_at - self._wall() if ends_at is not None and is_number(ends_at) else None
+            return Announced(text=tidy_text(notice.text), ends_in_s=in_s)
         return tidy_text(notice) if isinstance(notice, str) else ""
 
     def prices(self, types: Sequence[InstanceType], call: Call) -> tuple[Price, ...]:

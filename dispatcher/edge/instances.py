@@ -14,7 +14,7 @@ from dispatcher.driver import InstanceType
 from dispatcher.edge import last_words
 from dispatcher.edge import runner as words
 from dispatcher.edge.deployment import Deployment, load_runner_file
-from dispatcher.edge.notices import Notices, apart, with_notices
+from dispatcher.edge.notices import Notices, announced, apart, with_notices
 from dispatcher.edge.redact import Redactor
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess, gateway_secret, start_config
@@ -159,6 +159,7 @@ class SSHInstances:
             return _failed(failure or error, reached=failure is not None or error.reached)
         stdout, said = apart(answer.stdout)
         listed = words.parse_list(stdout, self._access.cluster_id)
+        end = announced(self._access.notices, said, target.name)
         return ProbeReport(
             reached=True,
             booted=booted,
@@ -168,7 +169,8 @@ class SSHInstances:
             problem=failure.problem if failure else ProbeProblem.NONE,
             error=failure.text if failure else _notes(listed.notes),
             said=failure.said if failure else None,
-            notice=self._access.notices.parse(said, target.name) if self._access.notices is not None and said else "",
+            notice=end.text,
+            ends_in_s=end.ends_in_s,
         )
 
     def _listed(self, target: Target, runner_unchecked: bool) -> Output:

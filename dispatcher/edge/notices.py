@@ -13,11 +13,25 @@ MOST_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """Why an instance is about to end, or empty; and in how many seconds, when that is known."""
+
+    text: str = ""
+    ends_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
     """``command`` is a shell's; ``parse(what it printed, name of the instance)`` is why it is about to end, or empty."""
 
     command: str
-    parse: Callable[[str, str], str]
+    parse: Callable[[str, str], str | Announced]
+
+
+def announced(notices: Notices | None, said: str, name: str) -> Announced:
+    """What the instance of this name was told."""
+    found = notices.parse(said, name) if notices is not None and said else ""
+    return Announced(text=found) if isinstance(found, str) else found
 
 
 def with_notices(command: str, notices: Notices) -> str:

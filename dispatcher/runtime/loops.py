@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dispatcher.core import cadence, catalogue, lifecycle, pacing, patience, reconcile, schedule, turns
+from dispatcher.core import cadence, catalogue, lifecycle, pacing, patience, reconcile, replacing, schedule, turns
 from dispatcher.core.model import State
 from dispatcher.core.schedule import Draw
 from dispatcher.runtime.loop import LoopSpec
@@ -50,6 +50,7 @@ def _attempts_due_s(state: State, now: float) -> float:
     times = [c.not_before_s for c in state.containers.all() if c.not_before_s > now]
     times += [held.until_s for held in state.holdoffs.values() if held.until_s > now]
     times += turns.due_s(state, now)
+    times += replacing.due_s(state, now)
     if (next_s := pacing.next_token_s(state, "create", now)) > now:
         times.append(next_s)
     if state.queue.locks_held_until_s > now:

@@ -236,6 +236,13 @@ def _create_failed(event: m.CreateFailed) -> Iterator[Told]:
     yield Told(text=text, kind=Kind.INSTANCE, level=WARNING, instance=event.name, fields=fields)
 
 
+def _create(action: m.CreateInstance) -> Iterator[Told]:
+    """What it is for, when nobody waits for it yet."""
+    if action.reason:
+        text, fields = f"instance {action.name} is wanted {action.reason}", {"InstanceName": action.name, "Reason": action.reason}
+        yield Told(text=text, kind=Kind.INSTANCE, instance=action.name, fields=fields)
+
+
 def _delete_leftover(action: m.DeleteLeftover) -> Iterator[Told]:
     text = f"left over, no instance uses it any more: {action.id} is being deleted"
     yield Told(text=text, kind=Kind.CLOUD, fields={"Leftover": action.id})
@@ -290,6 +297,7 @@ SPECIAL: dict[type[Message], Callable[[Any], Iterator[Told]]] = {
     m.CancelContainer: _cancel,
     m.UnlockContainer: _unlock,
     m.ContainerWriteFailed: _write_failed,
+    m.CreateInstance: _create,
     m.CreateFailed: _create_failed,
     m.DeleteLeftover: _delete_leftover,
     m.LeftoverFailed: _leftover_failed,

@@ -122,13 +122,15 @@ class Incidents:
                 self.world.leader.post(messages.ConnectionLost(name=machine.name))
 
     def announce_end(self) -> None:
-        """A machine is told that it ends within half a minute, and ends."""
+        """A machine is told that it ends within half a minute, mostly with the time, and ends."""
         existing = self.world.stub.existing()
         if existing:
             self.counts["end announced"] += 1
             doomed = self.chance.choice(existing)
             doomed.notice = "the cloud takes this machine back"
-            self.world.later(30.0 * self.chance.random(), lambda: self._end(doomed.id))
+            in_s = 30.0 * self.chance.random()
+            doomed.notice_ends_s = self.world.clock.now_s + in_s if in_s < 20.0 else None  # not every cloud says when
+            self.world.later(in_s, lambda: self._end(doomed.id))
 
     def _end(self, instance_id: str) -> None:
         if instance_id in self.world.stub.instances:

@@ -100,6 +100,7 @@ class FakeInstances:
         return ProbeReport(
             reached=True, booted=booted, processes=shown.running, stale=shown.stale, broken=shown.broken, error=error,
             problem=ProbeProblem.COMMAND if error else ProbeProblem.NONE, notice=instance.notice,
+            ends_in_s=None if instance.notice_ends_s is None else instance.notice_ends_s - now,
         )  # fmt: skip
 
     def start(self, target: Target, uuid: str, instance_type: InstanceType, *, vcpus: int | None = None) -> StartReport:

@@ -23,6 +23,7 @@ from dispatcher.driver import (
     Leftover,
     Listing,
     NoCapacity,
+    Notice,
     Price,
     RateLimits,
     TypeFacts,
@@ -83,7 +84,7 @@ class AzureDriver:
 
     notice_command = notices.COMMAND
 
-    def parse_notice(self, said: str, name: str) -> str:
+    def parse_notice(self, said: str, name: str) -> Notice | str:
         return notices.parse(said, name)
 
     def close(self) -> None:

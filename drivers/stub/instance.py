@@ -73,6 +73,7 @@ class StubInstance:
     booted_at_s: float = 0.0
     broken_at_s: float = math.inf
     notice: str = ""  # what it was told of its own end
+    notice_ends_s: float | None = None  # and when that comes
     report_broken_at_s: float = math.inf
     hung_at_s: float = math.inf
     unfit_at_s: float = math.inf  # its boot probe fails from then on, whatever runs there

@@ -26,6 +26,7 @@ from dispatcher.driver import (
     Listing,
     Misconfigured,
     NoCapacity,
+    Notice,
     Presence,
     QuotaReached,
     RateLimited,
@@ -35,6 +36,7 @@ from dispatcher.driver import (
 from dispatcher.edge.cloud import Cloud, failure_of, open_driver
 from dispatcher.edge.cloud_answers import checked_capabilities, is_address
 from dispatcher.edge.cloud_discovery import UnusableDriver, find_entries, problem_of
+from dispatcher.edge.notices import Announced
 from drivers.stub import StubCloud, StubKnobs
 
 WALL_S = 1_000_000.0
@@ -386,11 +388,17 @@ def announcing(**answers: Any) -> Cloud:
     return Cloud(Announcing(capabilities=Capabilities(notices=True), **answers), settings(), wall=lambda: WALL_S)
 
 
-NOTICES = [("it ends", "it ends"), ("a\nb", "a b"), ("", ""), (None, ""), (ValueError("x"), "")]
+NOTICES = [
+    ("it ends", "it ends"), ("a\nb", "a b"), ("", ""), (None, ""), (ValueError("x"), ""),
+    (Notice(text="a\nb"), Announced(text="a b")),
+    (Notice(text="it ends", ends_at=WALL_S + 30), Announced(text="it ends", ends_in_s=30.0)),
+    (Notice(text="it ends", ends_at=float("nan")), Announced(text="it ends")),
+    (Notice(text=5), ""),  # type: ignore[arg-type]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "notice"), NOTICES)
-def test_a_notice_is_a_text_or_none(answer: Any, notice: str) -> None:
+def test_a_notice_is_a_text_or_none(answer: Any, notice: str | Announced) -> None:
     """What a driver cannot read is no end."""
     found = announcing(parse_notice=answer).notices()
     assert found is not None

@@ -29,8 +29,8 @@ RANKS = (
     "queue-overloaded", "records-unread", "creates-unknown", "rate-limit", "unkillable", "cloud-list-partial",
     # what keeps more from running
     "fleet-held", "subnet-full", "address-quota", "card-quota", "disk-quota", "quota-spot", "quota-region", "quota",
-    "no-capacity", "price-day", "price-hour", "price-supervisors", "max-instances", "initial-quota", "supervisors", "pace",
-    "slow-boot", "unsatisfiable", "image-not-allowed", "max-wait",
+    "no-capacity", "not-offered", "price-day", "price-hour", "price-supervisors", "max-instances", "initial-quota",
+    "supervisors", "pace", "slow-boot", "unsatisfiable", "image-not-allowed", "max-wait",
     # what should be known
     "clock-jump", "disk-full", "reload-refused", "bugs", "calls-given-up", "state-folder", "tags-refused", "leftovers-stay",
     "records-rejected", "insecure", "instance-silent", "instance-lost",

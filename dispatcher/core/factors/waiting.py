@@ -24,6 +24,7 @@ MENDED = {
     "card-quota": "the quota of network cards is used up: ask the cloud for more, or let instances end",
     "disk-quota": "the quota of disks is used up: ask the cloud for more, or delete disks that are left over",
     "no-capacity": "the cloud has no machine of that kind at the moment",
+    "not-offered": "the cloud does not sell that kind here: use another one in InstanceTypes, or ask the cloud for it",
     "max-instances": "raise MaxInstances to run more at once",
     "initial-quota": "InitialQuotaEstimate lets the number of instances grow only by and by",
     "supervisors": "raise SupervisorFraction to run more of them at once",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dispatcher.core import ending, hints, pacing, quotas, spending
+from dispatcher.core import ending, hints, pacing, quotas, replacing, spending
 from dispatcher.core.failures import kind_of
 from dispatcher.core.messages import (
     CallReported,
@@ -312,6 +312,9 @@ def begin_remove(state: State, action: RemoveInstance, now: float) -> State:
     instance = state.instances[action.name]
     offer = state.instance_type(instance.type)
     why = ending.why_gone(instance, preemptible=offer is not None and offer.preemptible, now=now)
+    if instance.ending:  # what was kept for those who ran there is idle from now on: they come back within seconds
+        kept = [state.instances[name] for name in replacing.kept(state, now)]
+        state = put_instances(state, [replace(i, busy_s=now) for i in kept])
     return remove_instance(setbacks.gone(state, instance, why, now), action.name, why, now)
 
 

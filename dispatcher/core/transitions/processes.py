@@ -77,6 +77,7 @@ def _answered(state: State, event: Probed, now: float) -> State:
         idle_s = _idle_since_s(state, instance, now)
         instance = replace(_booted(instance, event.report, now), busy_s=idle_s)
     instance = _observe_condition(instance, event.report, state.settings.timeout_stale_run_lock_s, event.began_s)
+    instance = _announced(instance, event.report, event.began_s)
     gap_s = event.began_s - state.cloud.probe_answered_s
     since_s = state.cloud.answers_since_s if gap_s <= 2 * state.settings.probe_interval_s else event.began_s
     cloud = replace(
@@ -112,6 +113,15 @@ def _observe_condition(instance: Instance, report: ProbeReport, patience_s: floa
     if report.notice and not instance.condemned:
         return replace(instance, condemned=f"{setbacks.ANNOUNCED}: {report.notice}")
     return instance
+
+
+def _announced(instance: Instance, report: ProbeReport, began_s: float) -> Instance:
+    """Its end, and when: the newest date counts. A probe that heard nothing takes nothing back: the question may have failed."""
+    if not report.notice:
+        return instance
+    ends_s = instance.ends_s if report.ends_in_s is None else began_s + report.ends_in_s
+    since_s = instance.ending_since_s if instance.ending else began_s
+    return replace(instance, ending=report.notice, ending_since_s=since_s, ends_s=ends_s)
 
 
 def _unanswered(state: State, before: Instance, event: Probed, now: float) -> State:

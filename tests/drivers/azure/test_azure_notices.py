@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.driver import Notice
 from drivers.azure.notices import parse
 
 
@@ -33,7 +34,20 @@ ENDS = [
 @pytest.mark.parametrize(("text", "word"), ENDS)
 def test_an_end_is_told_with_its_reason(text: str, word: str) -> None:
     """The gravest of several, and when."""
-    assert word in parse(text, "vm-1")
+    found = parse(text, "vm-1")
+    assert isinstance(found, Notice)
+    assert word in found.text
+
+
+WHEN = [("Mon, 19 Sep 2016 18:29:47 GMT", 1474309787.0), ("", None), (None, None), ("soon", None), (5, None)]
+
+
+@pytest.mark.parametrize(("not_before", "ends_at"), WHEN)
+def test_the_time_of_an_end_is_told_when_azure_tells_it(not_before: Any, ends_at: float | None) -> None:
+    """An event that has begun has none."""
+    found = parse(said(event("Terminate", "vm-1", NotBefore=not_before)), "vm-1")
+    assert isinstance(found, Notice)
+    assert found.ends_at == ends_at
 
 
 @pytest.mark.parametrize(
