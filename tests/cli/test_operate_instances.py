@@ -103,10 +103,11 @@ def test_an_empty_list_of_one_that_is_ready(house: House) -> None:
 
 def test_letters_that_steer_terminals_are_not_printed(house: House) -> None:
     """A reason is written by whoever has the token."""
-    bad = instance(1, condemned="\x1b[2Jboo\u202e")
+    bad = instance(1, condemned="\x1b[2Jboo\u202e", address="10.0.0.1\x1b[2J")
     house.view.state = state(bad)
     for arguments in (("list",), ("list", "--format", "table"), ("show", "name-1"), ("list", "--json")):
         assert not {"\x1b", "\u202e"} & set(house.call("instance", *arguments).out)
+    assert house.call("instance", "show", "none\x07\u202e").err == "error: no such instance: none\ufffd\ufffd\n"
 
 
 # ------------------------------------------------------------------------------------------------------------------ acting

@@ -97,7 +97,7 @@ def test_what_is_missing_is_said(
 
 def test_a_file_that_is_not_there() -> None:
     """A workstation without the cluster's file is told how to do without it."""
-    with pytest.raises(Ended, match=rf"/nonesuch: cannot be read.*\n.*{TOKEN_VARIABLE} or --token-file, and {URL_VARIABLE}"):
+    with pytest.raises(Ended, match=rf"/nonesuch: cannot be read.*.*{TOKEN_VARIABLE} or --token-file, and {URL_VARIABLE}"):
         find(Wanted(config_path="/nonesuch"), {})
     with pytest.raises(Ended, match=rf"set {TOKEN_VARIABLE} or --token-file$"):
         find(Wanted(config_path="/nonesuch", urls=(ELSEWHERE,)), {})

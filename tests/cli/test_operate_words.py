@@ -15,6 +15,7 @@ from dispatcher.cli.operate.dispatchers import Found
 from dispatcher.cli.operate.ends import NOT_FOUND, USAGE, Ended
 from dispatcher.cli.operate.instances import Chosen
 from dispatcher.cli.operate.moments import actor, end_of
+from dispatcher.cli.operate.reasons import reasons
 from dispatcher.cli.operate.scene import change_line, fleet_lines, scene
 from dispatcher.cli.operate.standing import CRITICAL, OK, WARNING, Cell, Group, Standing, Step, put_together
 from dispatcher.cli.operate.status import check_line
@@ -283,3 +284,37 @@ def test_a_change_is_one_line() -> None:
 def test_the_clock_of_the_zone_is_used() -> None:
     """A time of day is that of the wall, here with the hour east of Greenwich."""
     assert end_of(None, time.strftime("%H:%M", time.localtime(NOW_S + 3600)), NOW_S) == "2026-11-21T20:00:00Z"
+
+
+# --------------------------------------------------------------------------------------------------------------------- why
+
+WHY = {
+    "waits_for": "the quota of Standard_D is reached", "cause": "quota", "since": "2026-11-21T18:50:00Z",
+    "considered": [
+        {"type": "small", "price": 0.1, "why_not": "too small: 2 of 4 VCPUs"}, {"type": "big", "price": 1.5, "why_not": "quota"},
+    ],
+    "changes": [{"text": "2 more cores of quota for Standard_D", "kind": "quota", "key": "Standard_D", "value": 2}],
+}  # fmt: skip
+
+
+def test_why_tells_what_was_considered_and_what_would_have_to_change() -> None:
+    """In the words of the dispatcher, in the order of a question."""
+    assert [text(each).rstrip() for each in reasons({**CONTAINERS[1], "why": WHY}, 80, NOW_S)] == [
+        "zzzzz-dz642-000000000000004 Locked",
+        "the quota of Standard_D is reached",
+        "since 2026-11-21T18:50:00Z (10m00s ago)",
+        "",
+        "considered, cheapest first",
+        "TYPE   PRICE  WHY NOT",
+        "small    0.1  too small: 2 of 4 VCPUs",
+        "big      1.5  quota",
+        "",
+        "what would have to change",
+        "  2 more cores of quota for Standard_D",
+    ]
+
+
+@pytest.mark.parametrize("told", [None, "text", {}, {"considered": "text", "changes": [7]}, {"waits_for": None, "since": "soon"}])
+def test_a_why_that_says_less_is_shown_as_far_as_it_goes(told: object) -> None:
+    """An older dispatcher has none, a newer one may say it in another way."""
+    assert text(reasons({**CONTAINERS[1], "why": told}, 80, NOW_S)[1]).startswith("Waiting in queue at position 1.")

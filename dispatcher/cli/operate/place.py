@@ -97,7 +97,7 @@ def _part(wanted: Wanted, *, urls: bool) -> ManagementPart:
     if part.problems:
         told = "; ".join(str(problem) for problem in part.problems)
         other = f"{TOKEN_VARIABLE} or --token-file" + ("" if urls else f", and {URL_VARIABLE} or --url,")
-        raise Ended(USAGE, f"{told}\nwithout the cluster's file, set {other.rstrip(',')}")
+        raise Ended(USAGE, f"{told}; without the cluster's file, set {other.rstrip(',')}")
     return part
 
 
