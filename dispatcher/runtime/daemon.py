@@ -20,7 +20,6 @@ from dispatcher.config import Config, known_secrets, reloaded
 from dispatcher.core import lifecycle, spending
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
-from dispatcher.core.settings import Settings
 from dispatcher.core.transitions import outputs
 from dispatcher.core.verdict import Factor
 from dispatcher.driver import DriverSettings
@@ -34,6 +33,7 @@ from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime import audit
+from dispatcher.runtime.declared import with_driver
 from dispatcher.runtime.deliver import Delivery
 from dispatcher.runtime.health import LATE_S
 from dispatcher.runtime.hints import HintFile, Keeper, state_folder_problem
@@ -76,24 +76,6 @@ class SystemClock:
 
 
 # ------------------------------------------------------------------------------------------------------------------ wiring
-
-
-def _with_driver(settings: Settings, cloud: Cloud) -> Settings:
-    """The settings with what the driver declared."""
-    can = cloud.capabilities
-    return replace(
-        settings,
-        create_is_idempotent=can.create_is_idempotent,
-        list_lag_s=can.list_lag_s,
-        polls_creates=can.poll_create,
-        deletes_leftovers=can.delete_leftover,
-        leftover_age_s=can.leftover_age_s,
-        tells_usages=can.usages,
-        prices_period_s=can.prices_period_s if can.prices else 0.0,
-        types_period_s=can.types_period_s if can.type_facts else 0.0,
-        cloud_limits=can.limits,
-        quota_groups={name: cloud.quota_group(offer) for name, offer in settings.instance_types.items()},
-    )
 
 
 def open_cloud(config: Config, clock: Clock) -> Cloud:
@@ -184,7 +166,7 @@ class Daemon:
         self.metrics = Metrics(clock)
         self._stop, self._let_go = threading.Event(), threading.Event()
         self.store = Store(
-            State(settings=_with_driver(config.settings, cloud)), clock.monotonic, listener=self._hear
+            State(settings=with_driver(config.settings, cloud)), clock.monotonic, listener=self._hear
         )
         access = replace(access_of(config), notices=cloud.notices())
         self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
@@ -348,7 +330,7 @@ class Daemon:
             return
         self._refused_files = ""
         self.config, self._need_start = reloaded(self.config, fresh)
-        self.store.post(m.SettingsLoaded(settings=_with_driver(self.config.settings, self._cloud)))
+        self.store.post(m.SettingsLoaded(settings=with_driver(self.config.settings, self._cloud)))
         log.info("settings reloaded")
         if told := self._waits_for_start():
             log.warning("%s", told)

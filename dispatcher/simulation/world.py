@@ -23,6 +23,7 @@ from dispatcher.core.model import DestroyCause, Instance, Leadership, Phase, Req
 from dispatcher.core.settings import Settings
 from dispatcher.driver import DriverSettings
 from dispatcher.runtime.clock_watch import ClockWatch
+from dispatcher.runtime.declared import with_driver
 from dispatcher.runtime.hints import WRITE_EVERY_S, Keeper, MemoryHints
 from dispatcher.runtime.loop import HEARTBEAT_S, Loop
 from dispatcher.runtime.loops import loops
@@ -407,18 +408,4 @@ class World:
 
 
 def _with_driver(settings: Settings, driver: StubDriver) -> Settings:
-    """The settings with what the driver declared, as the daemon does it."""
-    can = driver.capabilities
-    return replace(
-        settings,
-        instance_set_id=SET_ID,
-        create_is_idempotent=can.create_is_idempotent,
-        list_lag_s=can.list_lag_s,
-        polls_creates=can.poll_create,
-        deletes_leftovers=can.delete_leftover,
-        leftover_age_s=can.leftover_age_s,
-        tells_usages=can.usages,
-        prices_period_s=can.prices_period_s if can.prices else 0.0,
-        types_period_s=can.types_period_s if can.type_facts else 0.0,
-        quota_groups={name: driver.quota_group(offer) for name, offer in settings.instance_types.items()},
-    )
+    return with_driver(replace(settings, instance_set_id=SET_ID), driver)
