@@ -16,6 +16,7 @@ PAGES = {
     "states.md": "dispatcher.core.transitions.document:states_page",
     "metrics.md": "dispatcher.meters.page:metrics_page",
     "openapi.json": "dispatcher.web.description:text",
+    "monitoring/grafana.json": "dispatcher.meters.board:board_page",
     "configuration.md": "dispatcher.config.reference:configuration_page",
 }
 

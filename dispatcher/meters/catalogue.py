@@ -219,6 +219,9 @@ LONGEST_RUNNABLE = _own(
     "containers_longest_runnable_wait_seconds", Kind.GAUGE,
     "Longest time that any wanted container has been waiting since it was seen wanted.",
 )  # fmt: skip
+WAITING = _own(
+    "containers_waiting", Kind.GAUGE, "Containers that have yet to begin, by what they wait for, as on the page.", "cause"
+)  # fmt: skip
 ATTEMPTS_FAILED = _own("container_attempts_failed_total", Kind.COUNTER, "Attempts that ended without moving the container on.")
 CONTAINERS_LOST = _own("containers_lost_total", Kind.COUNTER, "Containers whose instance went away under them.")
 STARTS = _own("container_starts_total", Kind.COUNTER, "Starts of runners, by what came of the command.", "outcome")
@@ -284,6 +287,10 @@ PASS_DURATION = _own("loop_pass_duration_seconds", Kind.HISTOGRAM, "Duration of 
 LOOP_AGE = _own("loop_beat_age_seconds", Kind.GAUGE, "Time since a loop's last sign of life.", "loop")
 LEADING = _own("leading", Kind.GAUGE, "1 while this dispatcher may act.")
 TERM = _own("leadership_term", Kind.GAUGE, "How often this process has gained the leadership.")
+VERDICT = _own(
+    "verdict", Kind.GAUGE, "1 for what limits this dispatcher now, as the page has it. Levels: ok to stopped.",
+    "level", "cause",
+)  # fmt: skip
 BUGS = _own("bugs_total", Kind.COUNTER, "Bugs that were survived, by where; each stands in the log.", "where")
 GIVEN_UP = _own("calls_given_up_total", Kind.COUNTER, "Calls that did not come back within their time.")
 TROUBLE = _own(

@@ -6,7 +6,6 @@ flows: first no more plans, then the running calls end, then the lock is let go.
 
 from __future__ import annotations
 
-import gc
 import logging
 import secrets
 import string
@@ -35,6 +34,7 @@ from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime import audit
 from dispatcher.runtime.declared import with_driver
 from dispatcher.runtime.deliver import Delivery
+from dispatcher.runtime.garbage import spare_garbage_collection
 from dispatcher.runtime.health import LATE_S
 from dispatcher.runtime.hints import HintFile, Keeper, state_folder_problem
 from dispatcher.runtime.history import History
@@ -55,7 +55,6 @@ from dispatcher.runtime.view import Explained, LiveView
 
 NAME_CHARACTERS = string.ascii_lowercase + string.digits
 OVERRUN_LOOK_S = 1.0
-FULL_COLLECTION_EVERY = 50  # collections of the middle generation; the interpreter's own is 10
 REFUSED_AGAIN_S = 10.0  # from one question whether our token is taken to the next
 STOP_RESERVE_S = 3.0  # of the time for a stop, so much is kept for what comes after the last act
 
@@ -378,6 +377,7 @@ class Daemon:
             ages_s=self.heartbeats(),
             given_up=self._overruns.given_up,
             longest_change_s=self.store.longest_s,
+            verdict=self._outlooks.newest().level_and_cause,
             troubles={what: bool(text) for what, text in self._worked_around().items()},
             audit_failures=sum(file.failures for file in audit.files()),
             config_sha256=source.sha256,
@@ -424,12 +424,3 @@ class Daemon:
             )
             if count
         ]
-
-
-def spare_garbage_collection() -> None:
-    """The State is a large tree that lives for long. Looking through all of it stops every thread, so it is done less often, and
-    never for what is there from the start on."""
-    gc.collect()
-    gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, FULL_COLLECTION_EVERY)

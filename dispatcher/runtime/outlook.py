@@ -35,6 +35,10 @@ class Outlook:
     groups: tuple[Group, ...]
     cost_s: float = 0.0
 
+    @property
+    def level_and_cause(self) -> tuple[str, str]:
+        return self.verdict.level, self.verdict.cause
+
 
 class Outlooks:
     """``get`` answers at once, from any thread; ``run`` is the body of the thread that keeps the answer fresh."""
@@ -61,6 +65,11 @@ class Outlooks:
             finally:
                 self._making.release()
         return made
+
+    def newest(self) -> Outlook:
+        """For machines that come by now and then: nobody looks at the page, and none is made more often for them."""
+        with self._making:
+            return self._made or self._make()
 
     def tick(self) -> None:
         """Make it anew when it is due."""

@@ -28,6 +28,7 @@ from dispatcher.runtime.hints import WRITE_EVERY_S, Keeper, MemoryHints
 from dispatcher.runtime.loop import HEARTBEAT_S, Loop
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.metrics.collector import Metrics, Surroundings
+from dispatcher.runtime.outlook import Outlooks
 from dispatcher.runtime.perform import Perform, Ports
 from dispatcher.runtime.pools import LANES, lane_of
 from dispatcher.runtime.store import Store
@@ -214,6 +215,7 @@ class Dispatcher:
         return Surroundings(
             bugs=bugs, waiting={name: len(waiting) for name, waiting in self.queued.items()},
             ages_s={name: now_s - at_s for name, at_s in self.beats.items()}, config_sha256="of this world",
+            verdict=Outlooks(self.store.snapshot, self.world.clock.monotonic).newest().level_and_cause,
             config_written_s=EPOCH, config_loaded_s=wall_s - (now_s - self.started_s),
         )  # fmt: skip
 

@@ -228,7 +228,9 @@ class StubDriver:
         """Gone already is success; what an instance still uses is refused, and to ask for it is a bug of the caller."""
         cloud = self.cloud
         cloud.arrive("delete_leftover", 0.0, call)
-        cloud.carry_out("delete_leftover", cloud.knobs.destroy_error_rate, True, lambda: cloud.discard(leftover, self.owner))
+        rate = cloud.knobs.delete_leftover_error_rate
+        rate = cloud.knobs.destroy_error_rate if rate is None else rate
+        cloud.carry_out("delete_leftover", rate, True, lambda: cloud.discard(leftover, self.owner))
 
 
 def _presence(instance: StubInstance, as_of_s: float) -> Presence:

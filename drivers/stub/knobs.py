@@ -80,6 +80,7 @@ class StubKnobs:
     max_destroy_s: float = 15.0  # until it is gone; it runs on until then
     ignored_destroy_rate: float = 0.05  # accepted, and nothing happens
     leftover_rate: float = 0.05  # something stays behind when an instance goes
+    delete_leftover_error_rate: float | None = None  # None: as often as a destroy fails
 
     # Instances
     address_s: float = 2.0

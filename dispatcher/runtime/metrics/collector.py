@@ -5,6 +5,7 @@ It is a collector of prometheus_client, which makes nothing of its own here: nam
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -24,14 +25,15 @@ from dispatcher.runtime.ports import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What only the running process knows. ``troubles``: what is worked around just now; ``bugs`` by where, ``waiting`` by lane,
-    ``ages_s`` by loop; the configuration by the hash of its file, with Unix times."""
+    """What only the running process knows. ``verdict``: level and cause; ``troubles``: what is worked around; ``bugs`` by
+    where, ``waiting`` by lane, ``ages_s`` by loop; the configuration by the hash of its file, with Unix times."""
 
     bugs: Mapping[str, int] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     ages_s: Mapping[str, float] = field(default_factory=dict)
     given_up: int = 0
     longest_change_s: float = 0.0
+    verdict: tuple[str, str] = ("", "")
     troubles: Mapping[str, bool] = field(default_factory=dict)
     audit_failures: int = 0
     config_sha256: str = ""
@@ -83,6 +85,7 @@ def _process(around: Surroundings, bugs_here: int) -> Iterator[Metric]:
     yield c.CONFIG_WRITTEN.family([((around.config_sha256,), around.config_written_s)])
     bugs = {**around.bugs, "metrics": bugs_here}
     yield c.BUGS.family(((where,), float(count)) for where, count in bugs.items())
+    yield c.VERDICT.family([(around.verdict, 1.0)] if any(around.verdict) else [])
     yield c.TROUBLE.family(((what,), float(around.troubles.get(what, False))) for what in c.TROUBLES)
     yield c.AUDIT_FAILURES.family([((), float(around.audit_failures))])
     yield c.GIVEN_UP.family([((), float(around.given_up))])
@@ -104,6 +107,7 @@ class _Collector:
         return self._collect()
 
 
+@functools.cache
 def version() -> str:
     """Of this program and of Python, for display."""
     try:

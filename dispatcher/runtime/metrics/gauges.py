@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from dispatcher.core import lifecycle, schedule, spending
+from dispatcher.core import explain, lifecycle, schedule, spending
 from dispatcher.core.model import NEVER, CallReport, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
 from dispatcher.core.spending import price_of_instance
 from dispatcher.driver import InstanceType
@@ -81,13 +81,15 @@ def _longest_wait_s(waiting: list[Container], now_s: float, wall_s: float) -> fl
 
 
 def _placing(state: State, now_s: float) -> Iterator[Metric]:
-    decision = schedule.decide(state, now_s, everyone=True)
+    decision = explain.decision(state, now_s)
     bound = sum(
         1 for instance in state.instances.all() if instance.phase in _ON_ITS_WAY
         for uuid in instance.bound if uuid not in instance.processes
     )  # fmt: skip
     yield _one(c.ALLOCATED, bound + decision.promised)
     yield _one(c.OVER_QUOTA, decision.shut_out)
+    causes = Counter(reason.cause for reason in explain.reasons(state, now_s).values())
+    yield c.WAITING.family(((cause,), float(count)) for cause, count in causes.items())
     yield _one(c.MAX_CONTAINERS, schedule.container_cap(state) or 0)
 
 

@@ -1,0 +1,53 @@
+"""Each alert tells of its incident within two evaluations, and of no other one; the series are those of a World that has it."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.monitoring.incidents import INCIDENTS, STRIKE_S, Incident, site
+from tests.monitoring.prometheus import EVALUATION_S, RULES, fires, promtool, rules, silent
+from tests.needs import needs_command
+
+
+def deadline_s(incident: Incident) -> float:
+    """The second evaluation after the evidence can be there."""
+    return (math.floor((STRIKE_S + incident.patience_s) / EVALUATION_S) + 2) * EVALUATION_S
+
+
+def marked() -> list[Any]:
+    """Those whose evidence takes long are slow."""
+    slow = [pytest.mark.slow]
+    return [pytest.param(name, marks=slow if each.patience_s > 600.0 else []) for name, each in INCIDENTS.items()]
+
+
+@pytest.mark.parametrize("name", marked())
+def test_an_incident_is_told_by_its_alert_within_two_evaluations(name: str, tmp_path: Path) -> None:
+    """Before it there is none, and meanwhile no other one that would send people the wrong way."""
+    incident = INCIDENTS[name]
+    here, due_s = site(incident), deadline_s(incident)
+    here.scraper.run(STRIKE_S)
+    incident.strike(here)
+    here.scraper.run(due_s + EVALUATION_S - STRIKE_S)
+    questions = [
+        silent(STRIKE_S, STRIKE_S),
+        fires(incident.alert, due_s),
+        silent(due_s + EVALUATION_S / 2, due_s, but=(incident.alert, *incident.beside)),
+    ]
+    assert promtool(tmp_path, here.scraper, questions) == ""
+
+
+def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
+    """Syntax, templates and names."""
+    command = needs_command("promtool", package="prometheus", service="prometheus")
+    done = subprocess.run([command, "check", "rules", str(RULES)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_an_incident() -> None:
+    """An alert that was never seen to fire may never do so."""
+    assert set(rules()) == {incident.alert for incident in INCIDENTS.values()}
