@@ -17,6 +17,8 @@ from dispatcher.contract.cloud import TAG_PREFIX
 from dispatcher.driver import Driver, DriverSettings, InstanceType, Misconfigured, OpenDriver
 from dispatcher.edge.cloud_discovery import UnusableDriver, choose, find_entries, load
 
+SECRET = re.compile(r"secret|token|password|private", re.IGNORECASE)
+SHORTEST_SECRET = 6
 HOW = "pytest --pyargs dispatcher.contract --driver NAME --config FILE"
 
 
@@ -80,6 +82,13 @@ def _instance_type(part: CloudPart, name: str | None) -> InstanceType:
     if name not in part.instance_types:
         raise pytest.UsageError(f"--instance-type {name}: the file has {', '.join(part.instance_types)}")
     return part.instance_types[name]
+
+
+def secrets_in(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of keys that are named like a secret, long enough that they stand nowhere by chance."""
+    return tuple(
+        text for key, text in parameters.items() if SECRET.search(key) and isinstance(text, str) and len(text) >= SHORTEST_SECRET
+    )
 
 
 def _host() -> str:

@@ -32,6 +32,10 @@ class Fault(enum.StrEnum):
     LOST_ANSWER = "lost answer"  # creates and destroys take effect, and their answers are lost
     BROKEN_PAGE = "broken page"  # lists break off
     LEFTOVER = "leftover"  # an instance that is destroyed leaves something behind
+    PACE_OF_ALL = "pace of all"  # every call is refused: too many requests
+    SILENCE = "silence"  # calls are taken, and answered only when this is over
+    NONSENSE = "nonsense"  # a gateway answers with a page of its own, whether or not the call took effect
+    LATE_FAILURE = "late failure"  # creates are accepted, and fail afterwards
 
 
 Provoke = Callable[[Fault], AbstractContextManager[object] | None]
@@ -69,6 +73,10 @@ class Cloud:
 
     def tags(self, **more: str) -> dict[str, str]:
         return {f"{TAG_PREFIX}InstanceSetID": self.set_id, f"{TAG_PREFIX}InstanceType": self._around.instance_type.name, **more}
+
+    def listed(self) -> set[str]:
+        """The ids in a list."""
+        return {instance.id for instance in self.listing().instances}
 
     def listing(self) -> Listing:
         return self.driver.list(call())

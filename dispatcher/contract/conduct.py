@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +16,7 @@ from dispatcher.contract.cloud import TAG_PREFIX, Cloud, call, exists, tags_of
 from dispatcher.contract.fixtures import ContractFixtures
 from dispatcher.driver import Call, CloudError, InstanceType, Scope
 
+Answer = TypeVar("Answer")
 MAX_SLEEP_S = 0.05
 THREADS = 3
 HURRY_S = 0.001
@@ -49,6 +51,17 @@ class ConductTests(ContractFixtures):
         ours.let_lag_pass()
         assert tags_of(ours.find(instance_id)) == tags
 
+    def test_a_name_that_another_set_has_is_not_taken_over(self, make_cloud: Callable[[], Cloud]) -> None:
+        """An idempotent create answers with what is there only when that is ours; else it makes its own, or raises."""
+        ours, theirs = make_cloud(), make_cloud()
+        request = ours.request()
+        first = ours.driver.create(request, call())
+        ours.wait_until(lambda: ours.find(first.id), "the created instance is listed")
+        second = _answer_of(lambda: theirs.driver.create(theirs.request(name=request.name), call()))
+        assert second is None or second.id != first.id, "it answered with the other set's instance"
+        ours.let_lag_pass()
+        assert tags_of(ours.find(first.id)) == dict(request.tags)
+
     # ------------------------------------------------------------------------------------------ deadlines, unknown outcomes
 
     def test_a_create_without_time_is_honest(self, cloud: Cloud) -> None:
@@ -81,11 +94,6 @@ class ConductTests(ContractFixtures):
         threading.Thread(target=look, daemon=True, name="contract: a call without time").start()
         assert done.wait(grace_s), f"a list with timeout_s={HURRY_S} still waits after {grace_s} s"
 
-    @pytest.fixture
-    def grace_s(self) -> float:
-        """How long a call may go on beyond its deadline: what an answer takes that is already under way."""
-        return 10.0
-
     # ------------------------------------------------------------------------------------------------------------- threads
 
     def test_many_threads_may_create_at_once(self, cloud: Cloud) -> None:
@@ -114,12 +122,14 @@ class ConductTests(ContractFixtures):
 
     # ------------------------------------------------------------------------------------------------- a translator, no actor
 
-    def test_no_call_leaves_a_thread_behind(self, cloud: Cloud) -> None:
-        """Threads belong to the core."""
+    def test_no_call_leaves_a_thread_behind(self, cloud: Cloud, grace_s: float) -> None:
+        """Threads belong to the core. (Those of a fake in this process are given the time to end.)"""
         before = set(threading.enumerate())
         created = cloud.driver.create(cloud.request(), call())
         cloud.listing()
         cloud.driver.destroy(created.id, call())
+        for thread in set(threading.enumerate()) - before:
+            thread.join(grace_s)
         assert [thread.name for thread in threading.enumerate() if thread not in before] == []
 
     def test_no_call_sleeps(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +165,14 @@ class ConductTests(ContractFixtures):
         assert str(error).strip(), "an operator has to be told what is wrong"
         cloud.let_lag_pass()
         assert cloud.named(request.name) == ()
+
+
+def _answer_of(act: Callable[[], Answer]) -> Answer | None:
+    """None when it raises an error of the contract."""
+    try:
+        return act()
+    except CloudError:
+        return None
 
 
 def _error_of(act: Callable[[], object]) -> CloudError | None:

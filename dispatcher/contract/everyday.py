@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from dispatcher.contract.cloud import TAG_PREFIX, Cloud, call, declared, exists, tags_of
+from dispatcher.contract.cloud import TAG_PREFIX, Cloud, call, declared, exists, list_lag_s, tags_of
 from dispatcher.contract.fixtures import ContractFixtures
 from dispatcher.driver import CloudError, Created, HostKey, Instance, Leftover, Listing, Presence
 
@@ -70,6 +70,27 @@ class EverydayTests(ContractFixtures):
         made = sorted(cloud.driver.create(cloud.request(), call()).id for _ in range(FLEET))
         cloud.wait_until(lambda: set(made) <= {instance.id for instance in cloud.listing().instances}, "all are listed")
         assert sorted(instance.id for instance in cloud.listing().instances) == made
+
+    def test_a_list_is_complete_on_an_ordinary_day(self, cloud: Cloud) -> None:
+        """From lists that are never complete nobody learns that an instance is gone."""
+        assert any(cloud.listing().complete for _ in range(LOOKS))
+
+    def test_a_list_is_no_older_than_declared(self, cloud: Cloud) -> None:
+        """What was created is shown after ``list_lag_s``, in whatever state: later it would count as gone. So are new tags."""
+        created = cloud.driver.create(cloud.request(), call())
+        cloud.let_lag_pass()
+        listing = cloud.listing()
+        assert _holds(listing, created.id) or not listing.complete, f"not listed {list_lag_s(cloud.driver)} s after its create"
+        tags = cloud.tags(**{f"{TAG_PREFIX}IdleBehavior": "hold"})
+        cloud.wait_until(lambda: cloud.find(created.id), "the created instance is listed")
+        cloud.driver.set_tags(created.id, tags, call())
+        cloud.let_lag_pass()
+        assert tags_of(cloud.find(created.id)) == tags, f"older tags are listed {list_lag_s(cloud.driver)} s after they were set"
+
+    def test_an_instance_gets_an_address(self, cloud: Cloud) -> None:
+        """Without one nobody can log in."""
+        instance_id = cloud.create()
+        cloud.wait_until(lambda: (found := cloud.find(instance_id)) and found.address, "the instance is listed with an address")
 
     def test_a_listed_instance_stays_listed(self, cloud: Cloud) -> None:
         """What a complete list leaves out counts as gone, and its containers as lost."""

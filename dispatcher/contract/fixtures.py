@@ -52,6 +52,16 @@ class ContractFixtures:
         return lambda fault: None
 
     @pytest.fixture
+    def secrets(self) -> tuple[str, ...]:
+        """Texts of the settings that no error, log line or ``repr`` may show."""
+        return ()
+
+    @pytest.fixture
+    def grace_s(self) -> float:
+        """How long a call may go on beyond its deadline: what an answer takes that is already under way."""
+        return 10.0
+
+    @pytest.fixture
     def instance_set_id(self) -> str:
         """The set in which instances are made; further sets of a test add to it. It has to be empty."""
         return f"contract-{os.urandom(6).hex()}"

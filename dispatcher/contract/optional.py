@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import pytest
 
 from dispatcher.contract.cloud import Cloud, Fault, Provoke, call, declared
 from dispatcher.contract.fixtures import ContractFixtures
 from dispatcher.contract.refusals import provoked
-from dispatcher.driver import Capabilities, CloudError, HostKey, InstanceType, Leftover, Price, TypeFacts
+from dispatcher.driver import Capabilities, CloudError, HostKey, InstanceType, Leftover, Price, TypeFacts, Usage
 
 METHODS = {
     "poll_create": ("poll_create",),
@@ -75,6 +76,31 @@ class OptionalTests(ContractFixtures):
         delete(leftover, call())
         delete(leftover, call())
         ours.wait_until(lambda: leftover not in ours.listing().leftovers, "the leftover is gone")
+
+    def test_another_sets_leftover_is_left_alone(self, make_cloud: Callable[[], Cloud], provoke: Provoke) -> None:
+        """Whatever it is called by: it may hold somebody's data. Whether the call raises is up to the driver."""
+        ours, theirs = make_cloud(), make_cloud()
+        if not declared(ours.driver).delete_leftover:
+            pytest.skip("delete_leftover is not declared")
+        delete: Callable[..., object] = getattr(theirs.driver, "delete_leftover")  # noqa: B009  not in the protocol
+        instance_id = ours.create()
+        with provoked(provoke, Fault.LEFTOVER):
+            ours.destroy(instance_id)
+        ours.wait_until(lambda: ours.listing().leftovers, "what the instance left behind is listed")
+        leftover = ours.listing().leftovers[0]
+        with suppress(CloudError):
+            delete(leftover, call())
+        ours.let_lag_pass()
+        assert leftover.id in {each.id for each in ours.listing().leftovers}
+
+    def test_usages_are_told_when_they_are_asked_for(self, cloud: Cloud) -> None:
+        """Who declares ``usages`` puts at least one into a list that is asked for them: amounts, under the name of a group."""
+        if not declared(cloud.driver).usages:
+            pytest.skip("usages is not declared")
+        usages = cloud.driver.list(call()).usages
+        assert usages
+        assert all(isinstance(usage, Usage) and isinstance(usage.group, str) for usage in usages)
+        assert all(_is_span(amount) for usage in usages for amount in (usage.used, usage.limit))
 
     def test_a_notice_is_asked_for_by_one_line(self, cloud: Cloud) -> None:
         """And whatever the command prints is read without an error: silence and nonsense are no notice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.contract.chosen import Chosen, chosen
+from dispatcher.contract.chosen import Chosen, chosen, secrets_in
 from dispatcher.contract.cloud import DriverFactory
 from dispatcher.contract.suite import DriverContract
 from dispatcher.driver import InstanceType, Misconfigured
@@ -48,6 +48,10 @@ class TestDriver(DriverContract):
         """A key that nobody has, unless one was given: the tests log in nowhere."""
         nobodys = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4 contract"
         return the_driver.public_key or nobodys
+
+    @pytest.fixture
+    def secrets(self, the_driver: Chosen) -> tuple[str, ...]:
+        return secrets_in(the_driver.parameters)
 
     def test_an_unknown_parameter_is_a_mistake(self, the_driver: Chosen) -> None:
         """A misspelt key is told by its path when the driver is opened, not by what the cloud makes of it later."""

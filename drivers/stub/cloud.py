@@ -203,7 +203,7 @@ class StubCloud:
     def make(self, request: CreateRequest, owner: Owner, secret: str) -> Created:
         """One more instance, or a refusal."""
         now = self.now()
-        named = [instance for instance in self.existing(now) if instance.name == request.name]
+        named = [each for each in self.existing(now) if each.name == request.name and owner.owns(each.tags_at(now))]
         if named and self.knobs.create_is_idempotent:
             return refusals.existing_answer(named[0], now)
         if named:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from mistakes_under_fire import FAULTY as UNDER_FIRE
 from stub_contract import StubContract
 
 from dispatcher.driver import (
@@ -219,7 +220,7 @@ class RequestShared(StubDriver):
 
 class StartsThreads(StubDriver):
     def create(self, request: CreateRequest, call: Call) -> Created:
-        watcher = threading.Timer(1.0, lambda: None)
+        watcher = threading.Timer(60.0, lambda: None)
         watcher.daemon = True
         watcher.start()
         return super().create(request, call)
@@ -343,6 +344,7 @@ FAULTY: dict[type[StubDriver], str] = {
     PollAnswersText: "test_an_accepted_create_comes_to_an_end",
     DeclaresTooMuch: "test_what_is_declared_is_there",
     GroupIsNoText: "test_a_quota_group_is_a_text",
+    **UNDER_FIRE,
 }
 
 
@@ -350,6 +352,10 @@ class Impatient(StubContract):
     @pytest.fixture
     def grace_s(self) -> float:
         return 0.2
+
+    @pytest.fixture
+    def secrets(self) -> tuple[str, ...]:
+        return ("marked-secret",)
 
 
 def _tests(driver: type[StubDriver]) -> type[Impatient]:

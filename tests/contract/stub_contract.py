@@ -24,6 +24,10 @@ FAULTS: dict[Fault, dict[str, Any]] = {
     Fault.LOST_ANSWER: {"lost_answer_rate": 1.0},
     Fault.BROKEN_PAGE: {"partial_list_rate": 1.0},
     Fault.LEFTOVER: {"leftover_rate": 1.0},
+    Fault.PACE_OF_ALL: {"calls_per_minute": {"create": 0, "list": 0, "set_tags": 0, "destroy": 0}},
+    Fault.SILENCE: {"create_takes_s": 1e6, "list_takes_s": 1e6, "set_tags_takes_s": 1e6, "destroy_takes_s": 1e6},
+    Fault.NONSENSE: {"lost_answer_rate": 1.0, "list_error_rate": 1.0},
+    Fault.LATE_FAILURE: {"late_failure_rate": 1.0},
 }
 
 
@@ -42,7 +46,10 @@ class StubContract(DriverContract):
     @pytest.fixture
     def stub_cloud(self) -> StubCloud:
         self.now_s = 0.0
-        return StubCloud(now=lambda: self.now_s, random=random.Random(3), knobs=self.knobs)
+        def no_wait(seconds: float) -> None:
+            """Calls know that they take their time."""
+
+        return StubCloud(now=lambda: self.now_s, random=random.Random(3), knobs=self.knobs, pause=no_wait)
 
     @pytest.fixture
     def driver_factory(self, stub_cloud: StubCloud) -> DriverFactory:

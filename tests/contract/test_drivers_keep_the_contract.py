@@ -15,13 +15,24 @@ from drivers.stub import StubKnobs
 
 
 class TestKindStub(StubContract):
+    knobs = StubKnobs.kind(tells_usages=True)
+
     test_host_keys_are_those_of_the_instance = None  # not declared by it; the lagging one does
+    # It offers no notices, takes any type and has no secret; the Azure driver has them.
+    test_a_notice_is_asked_for_by_one_line = None
+    test_an_unknown_type_stops_only_itself = None
+    test_no_secret_is_shown = None
 
 
 class TestLaggingStub(StubContract):
     """Lists that show the past and destroys that take long are within the contract."""
 
-    test_an_idempotent_create_makes_one_instance = None  # not declared by it; the kind one does
+    # Not declared by it; the kind one or the Azure driver declares them.
+    test_an_idempotent_create_makes_one_instance = None
+    test_usages_are_told_when_they_are_asked_for = None
+    test_a_notice_is_asked_for_by_one_line = None
+    test_an_unknown_type_stops_only_itself = None
+    test_no_secret_is_shown = None
 
     knobs = StubKnobs.kind(
         list_lag_s=5.0,
@@ -38,11 +49,18 @@ class TestLocal(DriverContract):
     test_a_notice_is_asked_for_by_one_line = None
     test_an_accepted_create_comes_to_an_end = None
     test_a_leftover_is_listed_and_deleted = None
+    test_another_sets_leftover_is_left_alone = None
+    test_usages_are_told_when_they_are_asked_for = None
     # It is one folder of this host, takes any type, and no answer of it is lost on its way.
     test_an_unknown_type_stops_only_itself = None
     test_a_lack_of_machines_stops_no_other_type = None
     test_too_many_requests_are_told = None
     test_a_lost_answer_leaves_the_outcome_unknown = None
+    test_too_many_requests_of_any_kind_are_told = None
+    test_a_silent_cloud_holds_no_call = None
+    test_a_page_of_a_gateway_is_no_answer = None
+    test_a_create_that_fails_later_is_told = None
+    test_no_secret_is_shown = None
 
     @pytest.fixture
     def driver_factory(self, tmp_path: Path) -> DriverFactory:

@@ -33,6 +33,10 @@ PROVOKED: dict[Fault, dict[str, Any]] = {
     Fault.LOST_ANSWER: {"dropped_after_rate": 1.0},
     Fault.BROKEN_PAGE: {"page_size": 2, "expired_page_rate": 1.0},
     Fault.LEFTOVER: {"orphan_rate": 1.0},
+    Fault.PACE_OF_ALL: {"throttled_rate": 1.0},
+    Fault.SILENCE: {"answer_takes_s": 20.0},
+    Fault.NONSENSE: {"html_after_rate": 1.0},
+    Fault.LATE_FAILURE: {"late_failure_rate": 1.0},
 }
 
 
@@ -49,7 +53,7 @@ class TestAzure(DriverContract):
 
     @pytest.fixture
     def driver_factory(self, site: FakeSite) -> DriverFactory:
-        return lambda set_id: site.warm(site.open(set_id, TAG_PREFIX))
+        return lambda set_id: site.open(set_id, TAG_PREFIX)
 
     @pytest.fixture
     def instance_type(self) -> InstanceType:
@@ -66,6 +70,10 @@ class TestAzure(DriverContract):
     @pytest.fixture
     def patience_s(self) -> float:
         return 120.0
+
+    @pytest.fixture
+    def secrets(self, site: FakeSite) -> tuple[str, ...]:
+        return (site.account.site.client_secret,)
 
     @pytest.fixture
     def provoke(self, site: FakeSite) -> Provoke:
