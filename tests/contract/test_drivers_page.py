@@ -1,149 +1,99 @@
-"""The page for driver authors is true: its example is short, installs as a plug-in and keeps the contract."""
+"""The page for driver authors is short and true: what it shows stands in the package that ``new-driver`` writes, and every name,
+command and option that it uses exists."""
 
 from __future__ import annotations
 
-import configparser
-import json
-import os
 import re
-import subprocess
-import sys
+import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 
-from dispatcher.driver import Capabilities
+from dispatcher import driver as contract
+from dispatcher.cli import main
+from dispatcher.cli.new_driver import written
+from dispatcher.contract import DriverContract, Fault, plugin
+from dispatcher.contract.fixtures import ContractFixtures
+from dispatcher.driver import Call, Capabilities, CreateRequest, DriverSettings, Instance, Listing, Scope
 from drivers.local.parameters import Parameters
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "drivers.md").read_text()
-BLOCK = re.compile(r"^```\w+\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILES = {match[1]: match[2] for match in BLOCK.finditer(PAGE)}
-LONGEST_EXAMPLE_LINES = 95
-
-DISCOVER = """
-import json, logging, sys
-from dispatcher.driver import Call, DriverSettings
-from dispatcher.edge.cloud import open_driver
-from dispatcher.edge.cloud_discovery import find_entries
-log = logging.getLogger()
-settings = DriverSettings(parameters={"Folder": sys.argv[1]}, instance_set_id="s", tag_prefix="T", log=log)
-cloud = open_driver("shelf", settings, wall=lambda: 0.0)
-(entry,) = [entry for entry in find_entries() if entry.name == "shelf"]
-print(json.dumps([entry.package, cloud.capabilities.create_is_idempotent, len(cloud.list(Call(timeout_s=5)).instances)]))
-"""
+LOCAL_PAGE = (ROOT / "docs" / "local.md").read_text()
+FEWER_LINES_THAN = 200
+LONGEST_LINE = 400  # a page of long lines would only look short
+CODE = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WORD = re.compile(r"`([^`\n]+)`")
+COMMANDS = [shlex.split(line, comments=True) for block in SHELL.findall(PAGE) for line in block.splitlines()]
+WRITTEN = written("acme", Path("/acme"), "A <a@example.org>", datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the installed package of the page: its module, and the metadata that pip would write."""
-    setup = configparser.ConfigParser()
-    setup.read_string(FILES["setup.cfg"])
-    site = tmp_path_factory.mktemp("site")
-    metadata = site / "shelf_driver-1.0.dist-info"
-    metadata.mkdir()
-    name, version = setup["metadata"]["name"], setup["metadata"]["version"]
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    points = setup["options.entry_points"]["dispatcher.drivers"].strip()
-    (metadata / "entry_points.txt").write_text(f"[dispatcher.drivers]\n{points}\n")
-    for file in ("shelf.py", "test_shelf.py"):
-        (site / file).write_text(FILES[file])
-    return site
+def test_the_page_is_read_in_a_sitting() -> None:
+    """In under 200 lines."""
+    lines = PAGE.splitlines()
+    assert len(lines) < FEWER_LINES_THAN
+    assert max(map(len, lines)) < LONGEST_LINE
 
 
-@pytest.fixture(scope="module")
-def contract_run(plugin: Path) -> str:
-    """What pytest prints for the page's driver and for each spoilt one beside it; one process, since it starts slowly."""
-    impatient = "\n    @pytest.fixture\n    def patience_s(self):\n        return 0.1\n"
-    for number, (right, wrong, _) in enumerate(FAULTS):
-        assert right in FILES["shelf.py"]
-        (plugin / f"shelf_{number}.py").write_text(FILES["shelf.py"].replace(right, wrong))
-        test = FILES["test_shelf.py"].replace("import shelf\n", f"import shelf_{number} as shelf\n")
-        (plugin / f"test_shelf_{number}.py").write_text(test + impatient)
-    return run(plugin, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", "-W", "error").stdout
+@pytest.mark.parametrize(("file", "code"), CODE.findall(PAGE))
+def test_code_on_the_page_stands_in_the_package(file: str, code: str) -> None:
+    """Which passes its tests as it comes (tests/cli/test_new_driver.py)."""
+    assert code in WRITTEN[f"acme_driver/{file}"]
 
 
-def run(plugin: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{plugin}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, env=environment, cwd=plugin, capture_output=True, text=True, timeout=120, check=False)
+def test_every_file_that_is_named_is_written() -> None:
+    """By new-driver."""
+    named = [word for word in WORD.findall(PAGE) if re.fullmatch(r"(acme_driver|tests)/\S+|debian/|\S+\.(cfg|yml)", word)]
+    assert len(named) > 5
+    assert [word for word in named if not any(path.startswith(word) for path in WRITTEN) and word != "cloudtest.yml"] == []
 
 
-def test_the_example_is_short() -> None:
-    """A driver is a small thing."""
-    assert len(FILES["shelf.py"].splitlines()) < LONGEST_EXAMPLE_LINES
+@pytest.mark.parametrize("command", [words for words in COMMANDS if words[0] == "cloud-dispatcher"], ids=" ".join)
+def test_every_command_of_ours_exists(command: list[str]) -> None:
+    """With the options that are typed."""
+    found = main.get_command(click.Context(main), command[1])
+    assert found is not None
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert {word for word in command if word.startswith("--")} <= options
 
 
-def test_the_example_is_found_by_its_entry_point_and_works(plugin: Path) -> None:
-    """Installed, it is opened by name."""
-    finished = run(plugin, "-c", DISCOVER, str(plugin))
-    assert finished.returncode == 0, finished.stderr
-    assert json.loads(finished.stdout) == ["shelf-driver", True, 0]
+def test_every_option_of_pytest_exists() -> None:
+    """Those that the plug-in adds."""
+    added = Path(plugin.__file__).read_text()
+    typed = {word for words in COMMANDS if "dispatcher.contract" in words for word in words if word.startswith("--")}
+    named = {word for word in WORD.findall(PAGE) if word.startswith("--") and word != "--command"}
+    assert typed | named
+    assert [option for option in (typed | named) - {"--pyargs"} if f'"{option}"' not in added] == []
 
 
-def test_the_example_keeps_the_contract(contract_run: str) -> None:
-    """With the page's own test module, as an author would run it."""
-    assert "test_shelf.py::" not in contract_run, contract_run
-    assert " passed" in contract_run
+def test_every_part_of_the_contract_that_is_named_exists() -> None:
+    """Values, errors, members of the call, scopes, and fixtures of the tests."""
+    known = {*(name for name in dir(contract) if name[0].isupper()), "DriverContract", "Fault"}
+    capitals = {name for word in WORD.findall(PAGE) for name in re.findall(r"\b[A-Z][A-Za-z]*[a-z][A-Za-z]*\b", word)}
+    assert sorted(capitals - known - OF_THE_CONFIGURATION - set(dir(contract.Presence)) - set(dir(Scope))) == []
+    members = {name for kind in (Call, Instance, Listing, CreateRequest, DriverSettings) for name in kind.__dataclass_fields__}
+    used = {name for word in WORD.findall(PAGE) for name in re.findall(r"\b(?:call|request|settings|Listing)\.([a-z_]+)", word)}
+    assert used - members == set()
 
 
-FAULTS = [
-    ('"tags": dict(tags)', '"tags": {**facts["tags"], **tags}', "test_tags_are_replaced_by_exactly_those_given"),
-    ("if instance.tags.get(self._set_key) == self._set_id", "if True", "test_another_sets_instances_are_invisible"),
-]  # fmt: skip
+OF_THE_CONFIGURATION = {
+    *("CloudVMs", "Containers", "DispatchPrivateKey", "Driver", "DriverParameters", "InstanceSetID", "None", "True", "False"),
+    *("PricesFromCloud", "Token", "Password", "Pnocheck"),
+}
 
 
-@pytest.mark.parametrize("number", range(len(FAULTS)))
-def test_the_contract_tests_find_a_bad_driver(contract_run: str, number: int) -> None:
-    """Each of these mistakes is caught by the test that is meant for it."""
-    assert f"FAILED test_shelf_{number}.py::TestShelf::{FAULTS[number][2]}" in contract_run
-
-
-OPTIONS = (*"-m pytest -q -rfE -p no:cacheprovider -p dispatcher.contract.plugin --pyargs dispatcher.contract".split(),)
-
-
-def run_options(plugin: Path, folder: Path, *options: str, **parameters: str) -> subprocess.CompletedProcess[str]:
-    """The page's command, with the page's file of settings."""
-    text = FILES["shelf.yml"].replace("/var/lib/shelf", str(folder))
-    (folder / "shelf.yml").write_text(text.replace("Places: 100", "Places: 100, Plaices: 3") if parameters else text)
-    return run(plugin, *OPTIONS, "--config", f"{folder}/shelf.yml", "--patience", "5", *options)
-
-
-def test_the_options_of_pytest_test_an_installed_driver(plugin: Path, tmp_path: Path) -> None:
-    """As the page says it; and nothing is left on the shelf."""
-    done = run_options(plugin, tmp_path, "--driver", "shelf")
-    assert done.returncode == 0, done.stdout
-    assert " passed" in done.stdout
-    assert list(tmp_path.glob("*.json")) == []
-
-
-def test_a_set_that_is_not_empty_is_refused(plugin: Path, tmp_path: Path) -> None:
-    """Somebody's instance, by mistake or from a run that was killed: every test fails, and the instance is as it was."""
-    theirs = tmp_path / "theirs.json"
-    theirs.write_text(json.dumps({"type": "small", "tags": {"ContractTestInstanceSetID": "mine"}}))
-    before = theirs.read_text()
-    done = run_options(plugin, tmp_path, "--driver", "shelf", "--instance-set-id", "mine")
-    assert "the instance set 'mine' is not empty (theirs). Nothing was touched" in done.stdout
-    assert done.returncode == 1
-    assert (theirs.read_text(), list(tmp_path.glob("*.json"))) == (before, [theirs])
-
-
-WRONG_OPTIONS = [
-    ((), {}, "name the driver and the file with its settings"),
-    (("--driver", "shelv"), {}, "did you mean 'shelf'"),
-    (("--driver", "shelf", "--instance-type", "big"), {}, "the file has small"),
-    (("--driver", "shelf"), {"Plaices": "3"}, "DriverParameters: Plaices: there are Folder and Places"),
-]
-
-
-@pytest.mark.parametrize(("options", "parameters", "said"), WRONG_OPTIONS)
-def test_wrong_options_are_told_before_any_test(
-    plugin: Path, tmp_path: Path, options: tuple[str, ...], parameters: dict[str, str], said: str
-) -> None:
-    """One line, and nothing is run."""
-    done = run_options(plugin, tmp_path, *options, **parameters)
-    assert said in done.stdout + done.stderr
-    assert " passed" not in done.stdout
+def test_every_fixture_and_the_faults_are_named() -> None:
+    """What an author may override."""
+    own = {"make_cloud", "cloud", "surroundings", "instance_set_id"}
+    fixtures = {name for name in vars(ContractFixtures) if not name.startswith("_")} - own
+    words = " ".join(WORD.findall(PAGE))
+    assert [name for name in fixtures if name not in words] == []
+    assert issubclass(DriverContract, ContractFixtures)
+    assert "dispatcher.contract.Fault" in words
+    assert len(Fault) > 10
 
 
 def test_every_capability_is_explained() -> None:
@@ -155,4 +105,4 @@ def test_every_capability_is_explained() -> None:
 def test_every_parameter_of_the_local_driver_is_explained() -> None:
     """In the words of the configuration file."""
     names = ["".join(map(str.capitalize, name.removesuffix("_s").split("_"))) for name in Parameters.__dataclass_fields__]
-    assert [name for name in names if f"`{name}`" not in PAGE] == []
+    assert [name for name in names if f"`{name}`" not in LOCAL_PAGE] == []
