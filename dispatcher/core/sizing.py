@@ -123,7 +123,7 @@ def _why_none(requirements: Requirements, needed: Resources, settings: Settings)
     if gpu.device_count > 0 and gpu.stack not in GPU_STACKS:
         return f"GPU stack {_shown(gpu.stack)} is not known, only {' and '.join(GPU_STACKS)} are"
     nearest = min(settings.instance_types.values(), key=lambda offer: _distance(offer, requirements, needed))
-    return f"nearest is {nearest.name}, but {'; '.join(_shortfalls(nearest, requirements, needed))}"
+    return f"nearest is {nearest.name}, but {'; '.join(shortfalls(nearest, requirements, needed))}"
 
 
 def _distance(offer: InstanceType, requirements: Requirements, needed: Resources) -> tuple[int, float, float, str]:
@@ -133,7 +133,7 @@ def _distance(offer: InstanceType, requirements: Requirements, needed: Resources
     return (sum(_broken(offer, requirements, needed)), lacking, offer.price, offer.name)
 
 
-def _shortfalls(offer: InstanceType, requirements: Requirements, needed: Resources) -> Iterator[str]:
+def shortfalls(offer: InstanceType, requirements: Requirements, needed: Resources) -> Iterator[str]:
     broken = _broken(offer, requirements, needed)
     return (rule.words(offer, requirements, needed) for rule, wrong in zip(RULES, broken, strict=True) if wrong)
 

@@ -5,13 +5,17 @@ Each change that is named was tried on a copy of State and led to a place for th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
 from dataclasses import dataclass
 
-from dispatcher.core import explain
-from dispatcher.core.model import NEVER, Container, State
-from dispatcher.core.reasons import Reason
+from dispatcher.core import explain, pacing, schedule, sizing, spending, what_if
+from dispatcher.core.model import NEVER, Container, Fit, Instance, Phase, Requirements, State
+from dispatcher.core.reasons import ON_THEIR_WAY, Reason
+from dispatcher.core.what_if import Change as Change
+from dispatcher.core.what_if import demand, limits, supply
+from dispatcher.driver import InstanceType
 
+MOST_TRIALS, MOST_CHANGES = 40, 12
 GROUPS_KEPT = 100
 UUIDS_KEPT = 5
 
@@ -48,17 +52,6 @@ class Considered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Something that would let the container begin. ``kind``: settings, container, instance, quota, cloud, queue, leader or time;
-    ``key``: what of it; ``value``: what it has to become."""
-
-    text: str
-    kind: str
-    key: str
-    value: float | str | bool | Mapping[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
     """``since_s``: since when it waits, on the monotonic clock."""
 
@@ -92,7 +85,80 @@ def why(state: State, uuid: str, now: float) -> Why | None:
     if container is None or not explain.waits(container):
         return None
     reason = explain.reason(state, container, explain.decision(state, now).reasons)
-    return Why(uuid=uuid, waits_for=reason.text, cause=reason.cause, since_s=since_s(container))
+    return Why(
+        uuid=uuid, waits_for=reason.text, cause=reason.cause, since_s=since_s(container),
+        considered=considered(state, container, reason, now), changes=changes(state, container, reason, now),
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------ instance types
+
+
+def considered(state: State, container: Container, reason: Reason, now: float) -> tuple[Considered, ...]:
+    """All configured types, cheapest first."""
+    offers = sorted(state.settings.instance_types.values(), key=lambda offer: (offer.price, offer.name))
+    asks, fit = container.requirements, container.fit
+    if asks is None or fit is None:
+        return ()
+    chosen = _chosen(state, container, reason)
+    return tuple(Considered(type=o.name, price=o.price, why_not=_why_not(state, asks, fit, o, chosen, now)) for o in offers)
+
+
+def _chosen(state: State, container: Container, reason: Reason) -> str:
+    """The type on which it has a place, or gets one."""
+    if reason.cause not in what_if.PLACED and container.instance is None:
+        return ""
+    instance = state.instances.get(container.instance or reason.subject)
+    return instance.type if instance is not None else reason.subject
+
+
+def _why_not(state: State, asks: Requirements, fit: Fit, offer: InstanceType, chosen: str, now: float) -> str:
+    if offer.name == chosen:
+        return ""
+    short = "; ".join(sizing.shortfalls(offer, asks, fit.need))
+    if short:
+        return short
+    if fit.problem:
+        return fit.problem
+    if offer.name not in fit.types:
+        lowest = min((state.settings.instance_types[name].price for name in fit.types), default=0.0)
+        times = f"{offer.price / lowest:.2f} times the cheapest" if lowest else "more than the cheapest, which is free"
+        return f"it costs {times} that fits, and MaximumPriceFactor is {state.settings.maximum_price_factor:g}"
+    if chosen:
+        return f"{chosen} was chosen"
+    held = pacing.holdoff(state, "create", offer.name, now)
+    if held is not None:
+        return f"{held.kind.value}: {held.reason} (not asked for before {held.until_s - now:.0f} s have passed)"
+    left, limit = schedule.instance_limit(state)
+    return limit.text if left < 1 else spending.why_not(state, offer.name, 0.0, now)
+
+
+# ------------------------------------------------------------------------------------------------------------------ changes
+
+
+FINDERS: tuple[what_if.Finder, ...] = (
+    demand.wanted, demand.smaller, limits.instances, limits.money, limits.supervisors, supply.operators, supply.refusals,
+    limits.dearer, limits.together, demand.beside, supply.pauses, supply.ends,
+)  # fmt: skip
+
+
+def changes(state: State, container: Container, reason: Reason, now: float) -> tuple[Change, ...]:
+    """What would have to change, each by itself; what was tried and did not help is left out."""
+    if not state.leadership.leading:
+        return (Change(text="this dispatcher leads", kind="leader", key="leading", value=True),)
+    if reason.cause in what_if.PLACED and reason.subject in state.instances:
+        return _comes_up(state, container, state.instances[reason.subject])
+    if reason.cause in ON_THEIR_WAY:
+        return ()
+    queue = what_if.unhurried(what_if.ahead(state, container), now)
+    found = (trial for finder in FINDERS for trial in finder(queue, container, now))
+    return tuple(itertools.islice(what_if.kept(found, container.uuid, now, MOST_TRIALS), MOST_CHANGES))
+
+
+def _comes_up(state: State, container: Container, instance: Instance) -> tuple[Change, ...]:
+    if instance.phase is Phase.READY:
+        return ()
+    return (Change(text=f"{instance.name} comes up", kind="instance", key=instance.name, value=Phase.READY.value),)
 
 
 # ------------------------------------------------------------------------------------------------------------------- groups
