@@ -31,11 +31,11 @@ from dispatcher.edge.leader import FileLeader, Leader, PostgresLeader
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
-from dispatcher.runtime import audit
+from dispatcher.runtime import audit, troubles
+from dispatcher.runtime.clock_watch import ClockWatch
 from dispatcher.runtime.declared import with_driver
 from dispatcher.runtime.deliver import Delivery
 from dispatcher.runtime.garbage import spare_garbage_collection
-from dispatcher.runtime.health import LATE_S
 from dispatcher.runtime.hints import HintFile, Keeper, state_folder_problem
 from dispatcher.runtime.history import History
 from dispatcher.runtime.loop import Loop
@@ -227,7 +227,9 @@ class Daemon:
         return max(settings.timeout_cloud_call_s, settings.timeout_api_request_s)
 
     def _watch_overruns(self) -> None:
+        clock_watch = ClockWatch(self.clock, self.store.post)
         while not self._stop.wait(OVERRUN_LOOK_S):
+            clock_watch.tick()
             for action, began_s in self._overruns.overdue():
                 log.error("%s does not come back: it is given up, its outcome is not known", type(action).__name__)
                 self._lanes.give_up(action)
@@ -387,14 +389,12 @@ class Daemon:
 
     def _troubles(self) -> list[Factor]:
         """What a snapshot does not tell."""
-        late = [f"{loop} ({age_s:.0f} s)" for loop, age_s in self.heartbeats().items() if age_s > LATE_S]
-        text = f"no sign of life from {', '.join(late)}: restart the dispatcher, what runs runs on"
-        return [Factor(cause="loop-stuck", text=text, level="stopped")] if late else []
+        given_up = self._overruns.given_up
+        return list(troubles.factors(self.heartbeats(), self._worked_around(), [*self._loop_bugs(), *self._bugs()], given_up))
 
     def _trouble(self) -> list[str]:
         """What stops nothing, and what somebody should know."""
-        found = [f"loop {loop.spec.name}: {loop.bugs} bugs, the last: {loop.last_bug}" for loop in self._loops if loop.bugs]
-        found += self._bugs()
+        found = [*self._loop_bugs(), *self._bugs()]
         if self._overruns.given_up:
             found.append(f"{self._overruns.given_up} calls did not come back and were given up")
         if self.config.api.insecure:
@@ -412,6 +412,9 @@ class Daemon:
             "hints": self._keeper.problem,
             "state folder": state_folder_problem(self.config.state.folder),
         }
+
+    def _loop_bugs(self) -> list[str]:
+        return [f"loop {loop.spec.name}: {loop.bugs} bugs, the last: {loop.last_bug}" for loop in self._loops if loop.bugs]
 
     def _bugs(self) -> list[str]:
         """Of each room how many, and which was the last; what exactly happened stands in the log."""

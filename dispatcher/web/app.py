@@ -10,6 +10,7 @@ import secrets
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
+from dispatcher.core.why import why
 from dispatcher.web import acts, auth, description, errors, health, inspect, metrics, operator, page, sign_in, upstream
 from dispatcher.web.auth import Door
 from dispatcher.web.requests import Requests
@@ -100,7 +101,8 @@ def reading(view: View) -> Blueprint:
         found = state.containers.get(uuid)
         if found is None or not state.leadership.leading:
             raise errors.Refused(404, "container not found")
-        return jsonify(upstream.entry(state, found, view.statuses().get(uuid, ""), view.utc))
+        told = upstream.entry(state, found, view.statuses().get(uuid, ""), view.utc)
+        return jsonify(told | {"why": upstream.explained(why(state, uuid, view.monotonic()), view.utc)})
 
     @made.get("/instances")
     def instances() -> Response:

@@ -72,8 +72,25 @@ RECORD = thing(
     published_ports=NOTHING,
 )  # fmt: skip
 
+WHY = thing(
+    "Why it waits: the cause is a stable word; each change was tried, and gives it a place.",
+    waits_for=TEXT, cause=TEXT, since=TIME,
+    considered={
+        **many(thing(type=TEXT, price=NUMBER, why_not={**TEXT, "description": "Empty for the one that was chosen."})),
+        "description": "Every configured instance type, cheapest first.",
+    },
+    changes=many(
+        thing(
+            "Something that would let it begin. The value is what the key has to become; of a time, when.",
+            text=TEXT, key=TEXT, value={"description": "A number, a text, a truth, an object of numbers, or null."},
+            kind=one_of("settings", "container", "instance", "quota", "cloud", "queue", "leader", "time"),
+        )
+    ),
+)  # fmt: skip
+
 CONTAINER = thing(
     "A container, and what is known about its placing.",
+    optional={"why": or_null(ref("Why"))},
     container=RECORD,
     instance_resources=thing("What it takes of an instance.", VCPUs=WHOLE, RAM=WHOLE, Scratch=WHOLE, GPUs=WHOLE, GPUVRAM=WHOLE),
     instance_types={**many(ref("InstanceType")), "description": "Those that can run it, cheapest first."},
@@ -128,6 +145,7 @@ FAMILY = thing(
 ACTIVE = thing(RequestID=TEXT, remoteAddr=TEXT, reqMethod=TEXT, reqPath=TEXT, reqQuery=TEXT, elapsed_s=NUMBER)
 
 SCHEMAS: dict[str, Schema] = {
+    "Why": WHY,
     "Container": CONTAINER,
     "Containers": thing(items=many(ref("Container"))),
     "Instance": INSTANCE,

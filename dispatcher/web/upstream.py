@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dispatcher.core.model import Container, ContainerState, Instance, Phase, ProcessPhase, Requirements, State
+from dispatcher.core.why import Why
 from dispatcher.driver import InstanceType
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -85,6 +86,25 @@ def entry(state: State, container: Container, status: str, utc: Utc) -> dict[str
 def _types(state: State, container: Container) -> list[dict[str, Any]]:
     found = (state.instance_type(name) for name in (container.fit.types if container.fit else ()))
     return [instance_type(kind) for kind in found if kind is not None]
+
+
+def explained(found: Why | None, utc: Utc) -> dict[str, Any] | None:
+    """Why it waits, as an object beside upstream's keys; None when it waits no more. Of a time, the value is a date."""
+    if found is None:
+        return None
+    return {
+        "waits_for": found.waits_for,
+        "cause": found.cause,
+        "since": when(found.since_s, utc),
+        "considered": [{"type": each.type, "price": each.price, "why_not": each.why_not} for each in found.considered],
+        "changes": [
+            {
+                "text": each.text, "kind": each.kind, "key": each.key,
+                "value": when(each.value, utc) if each.kind == "time" and isinstance(each.value, float) else each.value,
+            }
+            for each in found.changes
+        ],
+    }  # fmt: skip
 
 
 def record(container: Container, locked_by_uuid: str = "") -> dict[str, Any]:
