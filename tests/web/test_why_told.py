@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from dispatcher.core.maps import Map
 from dispatcher.core.model import ContainerState, HoldoffKind, Phase
@@ -47,5 +46,4 @@ def test_who_runs_waits_for_nothing():
     """And says so with null; every answer is plain JSON, without numbers that JSON has not."""
     runs = container(C2, ContainerState.RUNNING)
     assert asked(state(runs, instance("i1", Phase.READY, C2)), C2)["why"] is None
-    waits = replace(container(), priority=0)
-    json.dumps(asked(state(waits))["why"], allow_nan=False)
+    json.dumps(asked(state(container(priority=0)))["why"], allow_nan=False)
