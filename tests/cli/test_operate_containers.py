@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.cli.operate.ends import NOT_FOUND, OK
 from dispatcher.cli.operate.place import TOKEN_VARIABLE
-from dispatcher.cli.operate.standing import CRITICAL, UNKNOWN
+from dispatcher.cli.operate.standing import CRITICAL, UNKNOWN, WARNING
 from dispatcher.core.messages import ContainerKillRequested
 from tests.cli.operated import HUGE_PRIORITY, ArvadosDispatcher, Call, caller, our_app, our_view, served
 from tests.web.fakes import FakeView
@@ -138,6 +138,14 @@ def test_the_status_of_arvadoss_dispatcher(theirs: Call) -> None:
     assert (told["level"], told["waiting"], told["instances"]["booting"]) == ("busy", 2, 1)
 
 
+def test_the_status_of_ours_is_its_overview(house: House) -> None:
+    """The very one that the page shows: verdict, steps of the queue, fleet."""
+    told = json.loads(house.call("status", "--json").out)
+    assert (told["text"], told["level"]) == (told["overview"]["verdict"]["text"], told["overview"]["verdict"]["level"])
+    assert sum(told["instances"].values()) == told["overview"]["fleet"]["count"] == 3
+    assert {"queued", "running"} <= {step["name"] for step in told["steps"]}
+
+
 def test_a_check_without_a_dispatcher_is_critical(house: House) -> None:
     """Nobody dispatches."""
     ended = house.call("status", "--check", "--url", "http://127.0.0.1:1")
@@ -145,11 +153,11 @@ def test_a_check_without_a_dispatcher_is_critical(house: House) -> None:
     assert ended.out.startswith("CRITICAL: no answer from http://127.0.0.1:1: Connection refused")
 
 
-def test_one_that_does_not_lead_is_critical(house: House) -> None:
-    """And says who leads."""
+def test_one_that_is_not_ready_is_never_well(house: House) -> None:
+    """Whatever its verdict says."""
     house.view.judged = our_view(ready=False, problem="waiting to lead: other-host").judged
     ended = house.call("status", "--check")
-    assert (ended.status, "other-host" in ended.out) == (CRITICAL, True)
+    assert (ended.status, "not ready: waiting to lead: other-host" in ended.out) == (WARNING, True)
 
 
 @pytest.mark.parametrize("arguments", [("--nonesuch",), ("--url", "nonesense")])

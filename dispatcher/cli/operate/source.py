@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from dispatcher.cli.operate.dispatchers import API, Dispatchers, Record, Round, failure, not_ready
 from dispatcher.cli.operate.ends import NOT_ALLOWED, Ended
 from dispatcher.cli.operate.overview import from_overview
-from dispatcher.cli.operate.standing import Standing, put_together, stopped
+from dispatcher.cli.operate.standing import OK, Standing, put_together, stopped
 from dispatcher.edge.management import Answer, ManagementClient, Unreachable
 
 OVERVIEW = "overview.json"
@@ -40,7 +41,7 @@ class Source:
         overview = self._overview(client)
         if overview is not None:
             self.raw = overview
-            return from_overview(client.place, overview, time.time())
+            return unless_ill(from_overview(client.place, overview, time.time()), health)
         instances, containers = (items(client.get(f"{API}/{what}")) for what in ("instances", "containers"))
         self.raw = {}
         return put_together(client.place, health, instances, containers, time.time())
@@ -57,6 +58,13 @@ class Source:
         if answer.status in (401, 403):
             raise Ended(NOT_ALLOWED, f"{client.place}: {answer.error}")
         return None
+
+
+def unless_ill(standing: Standing, health: Record) -> Standing:
+    """A dispatcher that is not ready is never shown as well, whatever its verdict: a loop may hang that makes none."""
+    if health.get("health") == "OK" or standing.exit != OK:
+        return standing
+    return replace(standing, level="degraded", cause="not-ready", text=f"not ready: {health.get('error')}; {standing.text}")
 
 
 def told(health: Round) -> list[tuple[ManagementClient, Record]]:
