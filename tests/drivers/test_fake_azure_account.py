@@ -301,6 +301,36 @@ def test_a_list_lags_behind() -> None:
     assert world.client.names("vm") == []
 
 
+def test_a_machine_may_be_listed_before_its_tags_are() -> None:
+    """A look at it shows them; so does a list some seconds later."""
+    world = World(max_untagged_s=8.0)
+    world.client.create(NAME)
+    assert "tags" not in world.client.page("vm").body["value"][0]
+    assert world.client.get("vm", NAME).body["tags"]
+    world.later(8.0)
+    assert world.client.page("vm").body["value"][0]["tags"]
+
+
+def test_a_delete_may_seem_to_have_no_end() -> None:
+    """Accepted, shown as Deleting for long, gone in the end."""
+    world = World(stuck_delete_rate=1.0)
+    world.client.create(NAME)
+    world.client.delete("vm", NAME)
+    world.later(44.0)
+    assert world.client.state(NAME) == "Deleting"
+    world.later(2.0)
+    assert world.client.names("vm") == []
+
+
+def test_a_machine_that_works_may_count_as_failed() -> None:
+    """It was Succeeded before, and no code says why."""
+    world = World(flap_rate=1.0, max_flap_s=0.0, create_takes_s=5.0)
+    world.client.create(NAME)
+    world.later(5.0)
+    assert world.client.state(NAME) == "Failed"
+    assert world.account.machines()[0].failure is None
+
+
 def test_pages_break() -> None:
     """A link that has expired, a page that repeats the one before, a link in a circle."""
     world = World(page_size=3)

@@ -273,6 +273,9 @@ def _draw_fate(account: Account, machine: Machine, now: float) -> None:
             failure = errors.wrapped(failure)
     else:
         machine.ready_s = ends_s
+        if account.happens("machine counts as failed later", knobs.flap_rate):
+            machine.flaps_s = ends_s + account.random.uniform(0, knobs.max_flap_s)
+    machine.tagged_s = now + account.random.uniform(0, knobs.max_untagged_s)
     operation = account.new_operation(machine.id, now, ends_s)
     operation.failure = failure
     machine.create_operation = operation.id

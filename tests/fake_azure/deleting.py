@@ -23,6 +23,8 @@ def delete_machine(account: Account, machine: Machine, now: float) -> None:
         return
     _preempt_create(account, machine, now)
     ends_s = now + account.random.uniform(0, account.knobs.max_delete_s)
+    if account.happens("delete: stuck", account.knobs.stuck_delete_rate):
+        ends_s += account.knobs.stuck_delete_s
     machine.deleting_s, machine.gone_s = now, ends_s
     for key in machine.card_keys:
         _let_go(account, account.inventory.cards[key], ends_s)

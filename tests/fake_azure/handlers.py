@@ -241,7 +241,7 @@ def get_group(account: Account, parts: Mapping[str, str], request: Request, now:
 _CARDS = ("cards", "Microsoft.Network/networkInterfaces")
 _DISKS = ("disks", "Microsoft.Compute/disks")
 _ADDRESSES = ("addresses", "Microsoft.Network/publicIPAddresses")
-_LIST_MACHINES = _listing("machines", views.machine_view, "list_lag_s")
+_LIST_MACHINES = _listing("machines", views.listed_machine, "list_lag_s")
 
 HANDLERS: dict[str, Handler] = {
     "create vm": put_machine,

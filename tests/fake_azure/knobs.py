@@ -31,6 +31,8 @@ class Knobs:
     dropped_before_rate: float = 0.01  # the connection breaks and nothing happened
     dropped_after_rate: float = 0.02  # the request took effect and its answer is lost
     html_after_rate: float = 0.01  # the request took effect and a gateway answers 502
+    dated_pause_rate: float = 0.3  # a Retry-After is a date, by a clock of the service's own
+    clock_skew_s: float = 300.0  # which is so far from ours
     answer_takes_s: float = 0.0
     slow_rate: float = 0.02  # and then max_slow_s
     max_slow_s: float = 2.0
@@ -42,6 +44,8 @@ class Knobs:
     late_failure_rate: float = 0.05  # accepted, failed later
     shell_less_failure_rate: float = 0.3  # of the late failures: no machine remains, its card and disks do
     wrapped_failure_rate: float = 0.3  # of the late failures: the real code stands among the details
+    flap_rate: float = 0.05  # it was there and Succeeded, and counts as Failed some time later although it works
+    max_flap_s: float = 10.0
     conflict_rate: float = 0.02  # 409 AnotherOperationInProgress
     suffixed_card_rate: float = 0.5  # a network card is not called as it was asked for
     no_capacity: frozenset[str] = frozenset()  # sizes of which there is none: SkuNotAvailable
@@ -51,6 +55,8 @@ class Knobs:
     # Deletes
     max_delete_s: float = 4.0
     delete_conflict_rate: float = 0.05  # a second delete answers 409 "marked for deletion" instead of 202
+    stuck_delete_rate: float = 0.03  # accepted, and it takes so much longer that one could think that it never ends
+    stuck_delete_s: float = 45.0
     orphan_rate: float = 0.1  # a card or disk of a deleted machine stays behind, whatever its deleteOption
     card_locked_rate: float = 0.05
     card_reserved_s: float = 180.0
@@ -58,6 +64,7 @@ class Knobs:
     # Lists
     page_size: int = 50
     list_lag_s: float = 2.0  # a list may show the cloud as it was so long ago
+    max_untagged_s: float = 5.0  # a list shows a new machine without its tags
     card_lag_s: float = 1.0  # the lists of cards and disks lag by themselves
     expired_page_rate: float = 0.03  # a nextLink answers 410
     repeated_page_rate: float = 0.03  # a page repeats the end of the one before
@@ -84,6 +91,7 @@ _WAITS = (
     "max_create_extra_s",
     "max_delete_s",
     "list_lag_s",
+    "max_untagged_s",
     "card_lag_s",
     "boot_s",
     "max_boot_extra_s",

@@ -56,7 +56,9 @@ class Machine(Resource):
     vm_id: str
     spot: bool = False
     zone: str = ""
+    tagged_s: float = -math.inf  # from then on lists know its tags
     ready_s: float = NEVER
+    flaps_s: float = NEVER  # from then on it counts as failed although it works
     failed_s: float = NEVER
     failure: Refused | None = None
     deleting_s: float = NEVER
@@ -71,6 +73,8 @@ class Machine(Resource):
         if at_s >= self.deleting_s:
             return "Deleting"
         if at_s >= self.failed_s:
+            return "Failed"
+        if at_s >= self.flaps_s:
             return "Failed"
         return "Succeeded" if at_s >= self.ready_s else "Creating"
 

@@ -10,6 +10,9 @@ import json
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -156,16 +159,30 @@ class _Handler(BaseHTTPRequestHandler):
     def _lowered_headers(self) -> dict[str, str]:
         return {name.lower(): value for name, value in self.headers.items()}
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """By the service's own clock."""
+        return formatdate(time.time() + self.server.account.knobs.clock_skew_s, usegmt=True)
+
     def _send(self, answer: Answer) -> None:
         raw = answer.body if isinstance(answer.body, bytes) else b"" if answer.body is None else json.dumps(answer.body).encode()
         self.send_response(answer.status)
-        headers = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(raw)), **answer.headers}
+        told = _dated(self.server.account, answer.headers)
+        headers = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(raw)), **told}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(raw)
         self.wfile.flush()
+
+
+def _dated(account: Account, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Sometimes a pause is told as a date, by the service's own clock."""
+    pause = headers.get("Retry-After", "")
+    with account.lock:
+        dated = pause.isdigit() and account.happens("a pause as a date", account.knobs.dated_pause_rate)
+    until_s = time.time() + account.knobs.clock_skew_s + int(pause or 0) if dated else 0.0
+    return {**headers, "Retry-After": formatdate(until_s, usegmt=True)} if dated else headers
 
 
 def _answer(account: Account, method: str, target: str, headers: dict[str, str], given: bytes) -> Answer:

@@ -40,6 +40,15 @@ def machine_view(account: Account, machine: Machine, at_s: float, *, live: bool 
     return view
 
 
+def listed_machine(account: Account, machine: Machine, at_s: float) -> dict[str, Any]:
+    """As a list shows it: a machine may be there before its tags are."""
+    view = machine_view(account, machine, at_s)
+    if at_s < machine.tagged_s:
+        account.faults["list: no tags yet"] += 1
+        view.pop("tags", None)
+    return view
+
+
 def _card_link(account: Account, key: str) -> dict[str, Any]:
     card = account.inventory.cards.get(key)
     if card is None:

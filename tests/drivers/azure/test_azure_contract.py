@@ -21,7 +21,7 @@ from azure_world import RSA, SET_ID, TAGS
 
 from dispatcher.contract import DriverContract, Fault
 from dispatcher.contract.suite import TAG_PREFIX, DriverFactory, Provoke
-from dispatcher.driver import Call, CloudError, CreateRequest, Denied, InstanceType, Listing
+from dispatcher.driver import Call, CloudError, CreateRequest, Denied, InstanceType, Listing, RateLimited
 from drivers.azure.driver import AzureDriver
 from tests.fake_azure.bodies import machine_body
 from tests.fake_azure.client import Client
@@ -284,3 +284,15 @@ def test_the_go_dispatcher_finds_a_fleet_of_ours(kind_site: FakeSite) -> None:
     (card,) = client.page("card").body["value"]
     assert card["name"] == f"{name}-nic"
     assert card["tags"]["created-at"] == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize("skew_s", [86400.0, -86400.0])
+def test_a_pause_that_is_told_as_a_date_is_measured_by_azures_own_clock(tmp_path: Path, skew_s: float) -> None:
+    """A day of difference between its clock and ours lengthens nothing."""
+    with FakeSite(tmp_path, Knobs.kind(throttled_rate=1.0, dated_pause_rate=1.0, clock_skew_s=skew_s)) as site:
+        given = Call(timeout_s=30)
+        with pytest.raises(RateLimited) as refused:
+            site.open(SET_ID).list(given)
+    assert refused.value.retry_after_s is not None
+    assert 0.0 <= refused.value.retry_after_s <= 2.0
+    assert site.account.faults["a pause as a date"] == 1
