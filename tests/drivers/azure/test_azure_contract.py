@@ -18,6 +18,11 @@ pytest.importorskip("azure.mgmt.compute", reason="the Azure SDK is not installed
 
 from azure_fake_site import TYPE, FakeSite
 from azure_world import RSA, SET_ID, TAGS
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from dispatcher.contract import DriverContract, Fault
 from dispatcher.contract.suite import TAG_PREFIX, DriverFactory, Provoke
@@ -296,3 +301,29 @@ def test_a_pause_that_is_told_as_a_date_is_measured_by_azures_own_clock(tmp_path
     assert refused.value.retry_after_s is not None
     assert 0.0 <= refused.value.retry_after_s <= 2.0
     assert site.account.faults["a pause as a date"] == 1
+
+
+def certificate(folder: Path) -> Path:
+    """A key and what it signed of itself, in one PEM file."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dispatcher")])
+    signed = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(datetime(2020, 1, 1)).not_valid_after(datetime(2120, 1, 1)).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "login.pem").write_bytes(private + signed.public_bytes(Encoding.PEM))
+    return folder / "login.pem"
+
+
+@pytest.mark.parametrize("method", ["ClientCertificate", "WorkloadIdentity"])
+def test_a_login_without_a_secret_works_on_a_real_connection(kind_site: FakeSite, tmp_path: Path, method: str) -> None:
+    """By what the certificate's key signs, or by the token that the platform puts into a file."""
+    (tmp_path / "token").write_text("an.assertion.of-the-platform")
+    how = {
+        "ClientCertificate": {"ClientCertificatePath": str(certificate(tmp_path))},
+        "WorkloadIdentity": {"FederatedTokenFile": str(tmp_path / "token")},
+    }[method]
+    driver = kind_site.open(SET_ID, AuthMethod=method, ClientSecret=None, **how)
+    assert driver.list(Call(timeout_s=30)).complete
+    assert kind_site.account.login.asked == {"granted": 1}
