@@ -88,7 +88,7 @@ def summary(act: str, rows: Sequence[Row]) -> str:
         parts.append(f"{counted(lost, 'running container')} will be killed." if lost else "No running container is killed.")
     held = sum(row.behavior == HOLD for row in rows if not row.container)
     if held and act != HOLD:
-        parts.append(f"{counted(held, 'of them is', 'of them are')} held.")
+        parts.append(f"{counted(held, 'of the instances is', 'of the instances are')} held.")
     return " ".join(parts)
 
 

@@ -57,7 +57,7 @@ def test_a_kill_from_preview_to_result() -> None:
     view = FakeView(state=FLEET)
     browser = signed_in(view)
     page = preview(browser, KILL)
-    assert "Kill 2 instances. 2 running containers will be killed. 1 of them is held." in page.text
+    assert "Kill 2 instances. 2 running containers will be killed. 1 of the instances is held." in page.text
     assert (page.status_code, view.posted) == (200, [])
     answer = confirm(browser, page)
     assert answer.status_code == 303
