@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 BLANK = "***"
 SHORTEST_SECRET = 6  # shorter ones would blank ordinary words
-TOKEN = re.compile(r"(v[12]/)?\b[0-9a-z]{5}-gj3su-[0-9a-z]{15}/[^\s/\"',;&]+")  # whosoever's it is
+TOKEN = re.compile(r"(v[12]/)?\b[0-9a-z]{5}-gj3su-[0-9a-z]{15}/[0-9A-Za-z]+")  # whosoever's it is
 
 
 class Known:

@@ -308,9 +308,10 @@ class ConnectionLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeHinted(Event):
-    """Something told us that a process of this instance may have ended."""
+    """Something told us that a process of this instance may have ended, or (``ending``) is about to."""
 
     name: str
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ connection before anybody hears of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, Said, StartOutcome, StartReport, Target
 from dispatcher.driver import InstanceType
@@ -23,6 +24,7 @@ from dispatcher.edge.ssh.executor import SSHExecutor, SSHSettings
 from dispatcher.edge.ssh.hostkeys import HostKeys
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.ssh.remote import Executor, Output, RemoteError, printable
+from dispatcher.edge.ssh.watcher import Stream, Watchers, watch_command
 
 DEGRADED = b"degraded"
 NOT_FOUND = (126, 127)  # a shell's exit statuses for a command that is not there
@@ -62,12 +64,32 @@ class CommandReport:
     error: str = ""
 
 
+class Watch:
+    """Has the watcher of an instance wait for what runs there."""
+
+    def __init__(self, watchers: Watchers, stream: Callable[[Target, str, Callable[[], None]], Stream]) -> None:
+        self.watchers, self._stream = watchers, stream
+
+    def started(self, target: Target, uuid: str) -> None:
+        self.watchers.expect(target.name, [uuid], partial(self._open, target), all_of_them=False)
+
+    def listed(self, target: Target, uuids: Iterable[str]) -> None:
+        self.watchers.expect(target.name, uuids, partial(self._open, target))
+
+    def _open(self, target: Target, ring: Callable[[], None]) -> Stream | None:
+        try:
+            return self._stream(target, watch_command(target.user), ring)
+        except RemoteError:
+            return None  # the probe that comes next says what is wrong with the instance
+
+
 class SSHInstances:
     """The instance port, over SSH."""
 
-    def __init__(self, access: InstanceAccess, executor: Executor) -> None:
+    def __init__(self, access: InstanceAccess, executor: Executor, watch: Watch | None = None) -> None:
         """Reads ``deploy_binary`` once. Raises ValueError when it, or the port, is wrong."""
         self._access = access
+        self._watch = watch
         self._executor = executor
         self._port = parse_port(access.ssh_port)
         self._deployment, self._runner = None, access.runner
@@ -120,6 +142,8 @@ class SSHInstances:
         if answer.status != 0:
             said = _said(self._runner.start_command(target.user, uuid), answer)
             return StartReport(outcome=StartOutcome.REFUSED, error=_complaint("start", answer), said=said)
+        if self._watch is not None:
+            self._watch.started(target, uuid)
         return StartReport(outcome=StartOutcome.STARTED)
 
     def kill(self, target: Target, uuid: str, signal: int) -> KillReport:
@@ -143,9 +167,13 @@ class SSHInstances:
 
     def close(self, name: str) -> None:
         self._slow_dials.pop(name, None)
+        if self._watch is not None:
+            self._watch.watchers.drop(name)
         self._executor.forget(name)
 
     def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.watchers.stop()
         self._executor.stop()
 
     # ------------------------------------------------------------------------------------------------------------ probe
@@ -159,6 +187,8 @@ class SSHInstances:
             return _failed(failure or error, reached=failure is not None or error.reached)
         stdout, said = apart(answer.stdout)
         listed = words.parse_list(stdout, self._access.cluster_id)
+        if self._watch is not None and not listed.broken:
+            self._watch.listed(target, listed.processes)
         end = announced(self._access.notices, said, target.name)
         return ProbeReport(
             reached=True,
@@ -281,15 +311,18 @@ class SSHInstances:
 
 
 def connect_instances(
-    access: InstanceAccess, *, host_keys: HostKeys | None = None, on_connection_lost: Callable[[str], None] | None = None
+    access: InstanceAccess, *, host_keys: HostKeys | None = None, on_connection_lost: Callable[[str], None] | None = None,
+    on_hint: Callable[[str], None] | None = None,
 ) -> SSHInstances:
-    """The port on an executor of its own. Raises ValueError when the key, the port or the runner's file is wrong."""
+    """The port on an executor of its own; with ``on_hint`` runners are watched, and it is called when one may have ended. Raises
+    ValueError when the key, the port or the runner's file is wrong."""
     settings = SSHSettings(
         private_key=load_private_key(access.private_key),
         default_port=parse_port(access.ssh_port),
         connect_timeout_s=access.timeout_connect_s,
     )
-    return SSHInstances(access, SSHExecutor(settings, host_keys=host_keys, on_connection_lost=on_connection_lost))
+    executor = SSHExecutor(settings, host_keys=host_keys, on_connection_lost=on_connection_lost)
+    return SSHInstances(access, executor, Watch(Watchers(on_hint), executor.stream) if on_hint is not None else None)
 
 
 def _failed(error: RemoteError, *, reached: bool | None = None) -> ProbeReport:

@@ -168,7 +168,9 @@ class Daemon:
             State(settings=with_driver(config.settings, cloud)), clock.monotonic, listener=self._hear
         )
         access = replace(access_of(config), notices=cloud.notices())
-        self._instances: SSHInstances = connect_instances(access, on_connection_lost=self._connection_lost)
+        self._instances: SSHInstances = connect_instances(
+            access, on_connection_lost=self._connection_lost, on_hint=self._probe_hinted
+        )
         self.perform = Perform(self._ports(), self.store.snapshot, self.metrics.acts)
         self._overruns = Overruns(clock.monotonic, self._limit_of)
         self._delivery = Delivery(self.store.post, clock.monotonic)
@@ -237,6 +239,9 @@ class Daemon:
 
     def _connection_lost(self, name: str) -> None:
         self.store.post(m.ConnectionLost(name=name))
+
+    def _probe_hinted(self, name: str) -> None:
+        self.store.post(m.ProbeHinted(name=name, ending=True))
 
     def _gained(self) -> None:
         self._keeper.gained()

@@ -323,7 +323,11 @@ def _probe_now(state: State, name: str) -> State:
 
 
 def probe_hinted(state: State, event: ProbeHinted, now: float) -> State:
-    return _probe_now(state, event.name) if event.name in state.instances else state
+    if event.name not in state.instances:
+        return state
+    state = _probe_now(state, event.name)
+    instance = state.instances[event.name]
+    return put_instance(state, replace(instance, ending_s=now)) if event.ending and instance.processes else state
 
 
 def connection_lost(state: State, event: ConnectionLost, now: float) -> State:

@@ -28,12 +28,14 @@ from dispatcher.edge.ssh.hostkeys import (
     require_secret,
 )
 from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
-from dispatcher.edge.ssh.transport import KeptTransport, abandon, log_in, quiet_library, shake_hands
+from dispatcher.edge.ssh.transport import KeptTransport, abandon, describe, log_in, quiet_library, shake_hands
 from dispatcher.edge.ssh.watchdog import Watchdog
+from dispatcher.edge.ssh.watcher import ChannelStream
 
 MAX_COMMANDS_PER_CONNECTION = 4  # an OpenSSH server allows 10 sessions; the rest is left to the watcher and to operators
 MAX_HANDSHAKES = 8  # they are the one thing here that costs CPU
 SECRET_LIMIT_BYTES = 4096
+STREAM_TIMEOUT_S = 10.0  # until it is accepted
 STOP_PATIENCE_S = 2.0  # for all connections together to close after they were cut
 
 
@@ -162,6 +164,21 @@ class SSHExecutor:
         self._retire(target.name, link)
         link, _ = self._connected(target, patience_s)
         return self._run_on(link, command, stdin, Deadline(timeout_s), urgent=urgent)
+
+    def stream(self, target: Target, command: str, ring: Callable[[], None]) -> ChannelStream:
+        """A command that goes on beside all others, on the kept connection. Raises RemoteError."""
+        link, _ = self._connected(target, self._settings.connect_timeout_s)
+        deadline = Deadline(STREAM_TIMEOUT_S)
+        with self._watchdog.guard(deadline, link.cut):
+            channel = open_channel(link.transport, deadline)
+            try:
+                stream = ChannelStream(channel, ring)
+                channel.settimeout(0.0)
+                channel.exec_command(command)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                close_channel(channel)
+                raise RemoteError(ProbeProblem.COMMAND, f"the watcher did not start: {describe(error)}", reached=True) from error
+        return stream
 
     def disconnect(self, name: str) -> None:
         with self._lock:
