@@ -16,6 +16,7 @@ from dispatcher.core.what_if import demand, limits, supply
 from dispatcher.driver import InstanceType
 
 MOST_TRIALS, MOST_CHANGES = 40, 12
+MOST_AHEAD = 1000  # of those who are served before: with more, it is they who have to be placed first
 GROUPS_KEPT = 100
 UUIDS_KEPT = 5
 
@@ -150,7 +151,12 @@ def changes(state: State, container: Container, reason: Reason, now: float) -> t
         return _comes_up(state, container, state.instances[reason.subject])
     if reason.cause in ON_THEIR_WAY:
         return ()
-    queue = what_if.unhurried(what_if.ahead(state, container), now)
+    served_first = what_if.ahead(state, container)
+    before = sum(1 for c in served_first.containers.all() if c.instance is None and explain.waits(c)) - 1
+    if before > MOST_AHEAD and container.fit is not None and not container.fit.problem:
+        text = f"{before} containers that are served before it have their places"
+        return (Change(text=text, kind="queue", key="ahead", value=before),)
+    queue = what_if.unhurried(served_first, now)
     found = (trial for finder in FINDERS for trial in finder(queue, container, now))
     return tuple(itertools.islice(what_if.kept(found, container.uuid, now, MOST_TRIALS), MOST_CHANGES))
 
@@ -168,25 +174,36 @@ class _Count:
     __slots__ = ("count", "oldest_s", "reason", "uuids")
 
     def __init__(self, reason: Reason) -> None:
-        self.reason, self.count, self.oldest_s, self.uuids = reason, 0, -NEVER, []  # type: ignore[var-annotated]
+        self.reason, self.count, self.oldest_s = reason, 0, -NEVER
+        self.uuids: list[str] = []
+
+    def with_those(self, others: _Count) -> _Count:
+        self.count += others.count
+        self.oldest_s = min(self.oldest_s, others.oldest_s)
+        self.uuids = [*self.uuids, *others.uuids][:UUIDS_KEPT]
+        return self
 
 
 def groups(state: State, now: float) -> tuple[Group, ...]:
     """Those who wait, by reason: the largest first. At most so many; the last then holds all the others."""
     decided = explain.decision(state, now).reasons
-    counts: dict[tuple[str, str], _Count] = {}
+    alike: dict[int, _Count] = {}  # most who wait share one value: nothing is worked out twice for it
     for container in state.containers.all():
         if not explain.waits(container):
             continue
         reason = explain.reason(state, container, decided)
-        key = (reason.cause, _shared(reason))
-        known = counts.get(key)
+        known = alike.get(id(reason))
         if known is None:
-            known = counts[key] = _Count(reason)
+            known = alike[id(reason)] = _Count(reason)
         known.count += 1
-        known.oldest_s = min(known.oldest_s, since_s(container))
+        if (at_s := since_s(container)) < known.oldest_s:
+            known.oldest_s = at_s
         if known.count <= UUIDS_KEPT:
             known.uuids.append(container.uuid)
+    counts: dict[tuple[str, str], _Count] = {}
+    for known in alike.values():
+        key = (known.reason.cause, _shared(known.reason))
+        counts[key] = known if key not in counts else counts[key].with_those(known)
     made = [_group(text, found) for (_, text), found in counts.items()]
     made.sort(key=lambda group: (-group.count, group.cause, group.text))
     return _bounded(made)

@@ -198,6 +198,14 @@ def test_numbers_count_those_who_are_served_before():
     assert [next(c.value for c in prove(before, uuid).changes if c.key == "MaxInstances") for uuid in uuids] == [2, 3, 4]
 
 
+def test_who_waits_far_behind_is_told_how_many_come_first():
+    """A thousand trials of a long queue would keep who asks waiting, and say less."""
+    uuids = [f"zzzzz-dz642-{number:015d}" for number in range(1200)]
+    before = state(*(container(uuid, requirements=wants(4)) for uuid in uuids), *FILLED, settings=TWO)
+    assert [(c.kind, c.key, c.value) for c in told(before, uuids[-1]).changes] == [("queue", "ahead", 1199)]
+    assert told(before, uuids[0]).changes[0].key == "MaxInstances"
+
+
 def test_a_quota_says_how_much_of_it_where():
     """In the cloud's own words, and in numbers for machines."""
     change = next(c for c in told(state(container(), holdoffs=held("type:t4"))).changes if c.kind == "quota")
