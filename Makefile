@@ -51,14 +51,14 @@ run: $(READY)  ## run a sample workload on this computer (no cloud, no cluster);
 test: $(READY)  ## run all tests
 	@$(MAKE) --no-print-directory $(CLIENT_READY) || rm -rf $(CLIENT)
 	@told=$$(mktemp -d); export LEFT_OUT="$$told/left-out"; : >"$$LEFT_OUT"; \
-	$(BIN)/python -m pytest -m slow >"$$told/slow" 2>&1 & slow=$$!; \
+	$(BIN)/python -m pytest -m 'slow and not deb' >"$$told/slow" 2>&1 & slow=$$!; \
 	trap 'kill $$slow 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
-	failed=0; $(BIN)/python -m pytest -m 'not slow' || failed=1; \
+	failed=0; $(BIN)/python -m pytest -m 'not slow and not deb' || failed=1; \
 	echo "== the slow tests, which ran beside them"; wait $$slow || failed=1; cat "$$told/slow" "$$LEFT_OUT"; exit $$failed
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY)  ## run the tests, without the slow ones, on the oldest supported versions (tests/oldest.txt)
-	@$(OLDEST)/bin/python -m pytest -m 'not slow'
+	@$(OLDEST)/bin/python -m pytest -m 'not slow and not deb'
 
 .PHONY: storm
 storm: $(READY)  ## run seeded storms in virtual time: make storm SEEDS=1000
@@ -95,6 +95,10 @@ docs-check: $(READY)  ## fail when a generated page of docs/ is stale
 .PHONY: deb
 deb: $(READY)  ## build the Debian packages from what is committed, into dist/
 	@PYTHON=$(BIN)/python debian/build.sh dist
+
+.PHONY: test-deb
+test-deb: $(READY)  ## build, install and run the Debian packages in clean trees; as root: make test-deb DEBIAN_SUITES="bookworm trixie"
+	@$(BIN)/python -m pytest -m deb tests/package
 
 .PHONY: clean
 clean:  ## stop what make run left behind, and remove everything that was made

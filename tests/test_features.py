@@ -36,9 +36,7 @@ BULLETS = {
     ),
 }  # fmt: skip
 
-NOT_YET = {
-    ("14325", "package"): "the Debian package",
-}
+NOT_YET: dict[tuple[str, str], str] = {}
 """Bullets whose rooms are still to be built, and with what they come."""
 
 ROW = re.compile(r"^\| (?P<bullet>[^|]+) \| (?P<how>[^|]+) \| (?P<tests>[^|]+) \| (?P<upstream>[^|]+) \|$")
@@ -90,7 +88,7 @@ def test_every_named_test_is_collected():
     """A test that was renamed or removed proves nothing."""
     files = sorted({name.partition("::")[0] for name in named_tests()})
     assert not [file for file in files if not (ROOT / file).exists()]
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *files]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "deb or not deb", *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     collected = {part for line in done.stdout.splitlines() for part in _parents(line.partition("[")[0].strip())}
     assert sorted(named_tests() - collected) == []

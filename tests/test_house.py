@@ -28,6 +28,7 @@ TESTS = sources("tests")
 MAY_SLEEP = (
     "tests/bench/live/",
     *("tests/edge/", "tests/drivers/", "tests/embedded/", "tests/cli/demo_world.py"),
+    "tests/package/",
     "tests/contract/faulty_drivers.py",  # a driver that sleeps is one of the mistakes
     *("tests/web/test_serve.py", "tests/web/toy.py", "tests/test_real_threads.py"),
 )

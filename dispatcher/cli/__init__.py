@@ -20,12 +20,14 @@ class Row(NamedTuple):
 
 COMMANDS: dict[str, Row] = {
     "run": Row("dispatcher.cli.run:run", "Run the dispatcher on the cluster's configuration."),
+    "setup": Row("dispatcher.cli.setup:setup", "Prepare the service, and tell what is missing."),
     "demo": Row("dispatcher.cli.demo:demo", "Run a sample workload on this computer; nothing has to be prepared."),
     "status": Row("dispatcher.cli.operate.status:status", "Say whether the dispatcher is healthy, and what limits it."),
     "watch": Row("dispatcher.cli.operate.watch:watch", "Watch the dispatcher at work."),
     "instance": Row("dispatcher.cli.operate.instance:instance", "Show instances; hold, drain, release or kill them."),
     "container": Row("dispatcher.cli.operate.container:container", "Show containers and why they wait; kill those that run."),
     "submit": Row("dispatcher.cli.submit:submit", "Ask for a container, and follow it if you like."),
+    "queue": Row("dispatcher.cli.queue:queue", "Run the embedded queue, for a computer without a cluster."),
     "check-config": Row("dispatcher.cli.check_config:check_config", "Tell everything that is wrong with the configuration."),
     "drivers": Row("dispatcher.cli.drivers:drivers", "List the cloud drivers that are installed."),
     "new-driver": Row("dispatcher.cli.new_driver:new_driver", "Write a new driver package, to start from."),

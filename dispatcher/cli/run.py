@@ -129,3 +129,6 @@ class Served:
 
     def heartbeats(self) -> Any:
         return self.daemon.heartbeats()
+
+    def standing(self) -> str:
+        return str(self.daemon.standing())

@@ -22,7 +22,7 @@ from dispatcher.config.model import (
 )
 from dispatcher.config.problems import InForce, Origin, Problem, Severity, Source
 from dispatcher.config.reference import configuration_page
-from dispatcher.config.reload import reloaded
+from dispatcher.config.reload import reloaded, waits_for_start
 from dispatcher.config.secrets import known_secrets
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "load_cloud_part",
     "load_management_part",
     "reloaded",
+    "waits_for_start",
 ]

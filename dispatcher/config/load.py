@@ -51,11 +51,13 @@ def load(
     *,
     machine: Machine | None = None,
     environment: Mapping[str, str] | None = None,
+    credentials: str | None = None,
 ) -> Loaded:
-    """Read both files. ``settings_path`` None: the default one, which may be absent. ``environment`` None: that of the process.
-    Never raises for what a file holds."""
+    """Read both files. ``settings_path`` None: the default one, which may be absent. ``environment`` None: that of the process;
+    ``credentials``: a folder, None for the standard one with a standard file. Never raises for what a file holds."""
     path = config_place(os.fspath(config_path))
-    cluster, own, notes = cluster_of(path, settings_path, cluster_id, os.environ if environment is None else environment)
+    surroundings = os.environ if environment is None else environment
+    cluster, own, notes = cluster_of(path, settings_path, cluster_id, surroundings, credentials)
     if own is None or cluster is None:
         return _without_config(notes())
     config = replace(_assemble(cluster, own, machine or this_machine()), source=source_of(path))
@@ -151,10 +153,15 @@ def _cluster_reader(top: Reader, wanted: str | None) -> Reader | None:
 
 
 def cluster_of(
-    path: str, settings_path: str | os.PathLike[str] | None, cluster_id: str | None, environment: Mapping[str, str]
+    path: str,
+    settings_path: str | os.PathLike[str] | None,
+    cluster_id: str | None,
+    environment: Mapping[str, str],
+    credentials: str | None = None,
 ) -> tuple[Reader | None, Reader | None, Callable[[], list[Problem]]]:
     """The cluster's part with its credentials, our own file, and all problems found up to the moment when they are asked for."""
-    found = find_credentials(environment, FOLDER if path in STANDARD else "")
+    folder = credentials if credentials is not None else FOLDER if path in STANDARD else ""
+    found = find_credentials(environment, folder)
     notes: list[Problem] = [*found.problems]
     top = _mapping_of(path, notes)
     own = _own_reader(settings_path, notes)

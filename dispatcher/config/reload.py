@@ -6,7 +6,7 @@ plan by a new token or tag prefix while calls are made with the old one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -40,6 +40,11 @@ def reloaded(running: Config, fresh: Config) -> tuple[Config, tuple[str, ...]]:
     kept = [place(key).removeprefix("settings.") for key in waiting if place(key).startswith("settings.")]
     old = {name: getattr(running.settings, name) for name in (*kept, *_DERIVED)}
     return replace(running, settings=replace(fresh.settings, **old), source=fresh.source), changed
+
+
+def waits_for_start(changed: Sequence[str]) -> str:
+    """What operators are told of keys that changed and need a start; empty without any."""
+    return f"changed in the files, and of effect from the next start on: {', '.join(changed)}" if changed else ""
 
 
 def _differs(where: str, running: Config, fresh: Config) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from dispatcher.config import Config, known_secrets, reloaded
+from dispatcher.config import Config, known_secrets, reloaded, waits_for_start
 from dispatcher.core import lifecycle, spending
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
@@ -47,7 +47,7 @@ from dispatcher.runtime.perform import Perform, Ports, failure_of
 from dispatcher.runtime.pools import WITH_EFFECT, Lanes
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.scrub import Scrub
-from dispatcher.runtime.status import StatusLine
+from dispatcher.runtime.status import StatusLine, standing
 from dispatcher.runtime.store import Store
 from dispatcher.runtime.story import Story, Teller
 from dispatcher.runtime.times import rfc3339
@@ -88,7 +88,8 @@ def open_cloud(config: Config, clock: Clock) -> Cloud:
     return open_driver(config.driver.name, settings, wall=clock.wall)
 
 
-def _queue(config: Config) -> ArvadosQueue:
+def queue_of(config: Config) -> ArvadosQueue:
+    """The client of this configuration's API. Makes no call."""
     endpoint = Endpoint(
         url=config.api.url,
         token=config.api.token,
@@ -139,7 +140,7 @@ def build(config: Config, *, reread: Callable[[], Config] | None = None) -> Daem
     """
     clock = SystemClock()
     cloud = open_cloud(config, clock)
-    return Daemon(config, clock, cloud, _queue(config), reread)
+    return Daemon(config, clock, cloud, queue_of(config), reread)
 
 
 def draw_name(set_id: str) -> Callable[[], tuple[str, str]]:
@@ -183,7 +184,7 @@ class Daemon:
         self._leader = self._make_leader()
         self._threads: list[threading.Thread] = []
         self._refused_files = ""  # why the last reload changed nothing
-        self._need_start: tuple[str, ...] = ()  # keys that a reload found changed
+        self._need_start = ""  # what a reload found changed and could not apply
 
     def _ports(self) -> Ports:
         config = self.config
@@ -335,16 +336,12 @@ class Daemon:
             log.error("%s", self._refused_files)
             return
         self._refused_files = ""
-        self.config, self._need_start = reloaded(self.config, fresh)
+        self.config, waiting = reloaded(self.config, fresh)
+        self._need_start = waits_for_start(waiting)
         self.store.post(m.SettingsLoaded(settings=with_driver(self.config.settings, self._cloud)))
         log.info("settings reloaded")
-        if told := self._waits_for_start():
-            log.warning("%s", told)
-
-    def _waits_for_start(self) -> str:
-        if not self._need_start:
-            return ""
-        return f"changed in the files, and of effect from the next start on: {', '.join(self._need_start)}"
+        if self._need_start:
+            log.warning("%s", self._need_start)
 
     # -- what the web views, and what the service manager is told
 
@@ -352,6 +349,10 @@ class Daemon:
         """Loop → seconds since its last sign of life."""
         now = self.clock.monotonic()
         return {loop.spec.name: now - loop.beat_s for loop in self._loops}
+
+    def standing(self) -> str:
+        """How everything stands, in one line."""
+        return standing(self.store.snapshot(), self.heartbeats(), self.clock.monotonic())
 
     def view(self) -> LiveView:
         """What the web layer is handed."""
@@ -406,7 +407,7 @@ class Daemon:
             found.append("TLS.Insecure: the certificate of the API is not verified")
         found.append(lifecycle.alarm(self.store.snapshot(), self.clock.monotonic()))
         found.append(spending.alarm(self.store.snapshot(), self.clock.monotonic()))
-        found += [*self._worked_around().values(), self._waits_for_start()]
+        found += [*self._worked_around().values(), self._need_start]
         return [text for text in found if text]
 
     def _worked_around(self) -> dict[str, str]:

@@ -6,12 +6,13 @@ Pure but for the clock that says when the next one is due.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dispatcher.core import window
 from dispatcher.core.model import ContainerState, Instance, Phase, State
 from dispatcher.core.spending import price_of_instance
+from dispatcher.runtime.health import judge
 from dispatcher.runtime.told import Kind, Told
 
 HOLDOFFS_NAMED = 3
@@ -60,6 +61,11 @@ def _counted(found: Counter[str]) -> str:
 def _named(held: list[str]) -> str:
     more = f" and {len(held) - HOLDOFFS_NAMED} more" if len(held) > HOLDOFFS_NAMED else ""
     return (", ".join(held[:HOLDOFFS_NAMED]) or "nothing") + more
+
+
+def standing(state: State, ages_s: Mapping[str, float], now_s: float) -> str:
+    """The same for who looks at the service itself: what it waits for, or how everything stands."""
+    return judge(state, ages_s).problem or status(state, now_s).text.removeprefix("status: ")
 
 
 class StatusLine:

@@ -41,6 +41,9 @@ class Daemon(Protocol):
     def heartbeats(self) -> Mapping[str, float]:
         """Loop → seconds since its last sign of life."""
 
+    def standing(self) -> str:
+        """How everything stands, in one line without a secret."""
+
 
 class Supervisor:
     """Runs the daemon between ``start`` and ``wait``."""
@@ -91,6 +94,7 @@ class Supervisor:
         """Silence is what makes systemd restart a service whose loops are stuck."""
         try:
             stuck = [name for name, age_s in self._daemon.heartbeats().items() if age_s > STUCK_S]
+            standing = " ".join(self._daemon.standing().split())
         except Exception:
             log.exception("the heartbeats cannot be read")
             return
@@ -98,7 +102,7 @@ class Supervisor:
             log.error("no sign of life from %s for more than %.0f s", ", ".join(stuck), STUCK_S)
             self._manager.tell(STATUS=f"stuck: {', '.join(stuck)}")
         else:
-            self._manager.tell(WATCHDOG="1")
+            self._manager.tell(WATCHDOG="1", STATUS=standing)
 
     def _reload(self) -> None:
         log.info("reload")

@@ -20,7 +20,8 @@ def open(settings: DriverSettings) -> AzureDriver:
         from drivers.azure.credentials import open_credential
         from drivers.azure.keys import new_host_key, nobodys_public_key
     except ImportError as error:
-        text = f"the Azure SDK cannot be loaded ({error}): install it with pip install 'cloud-dispatcher[azure]'"
+        mend = "install cloud-dispatcher-driver-azure, or pip install 'cloud-dispatcher[azure]'"
+        text = f"the Azure SDK cannot be loaded ({error}): {mend}"
         raise Misconfigured("", text) from error
     for name in ("azure", "msal"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they would log each request

@@ -18,7 +18,7 @@ from dispatcher.core.model import (
     QueueView,
     State,
 )
-from dispatcher.runtime.status import StatusLine, status
+from dispatcher.runtime.status import StatusLine, standing, status
 
 PROCESS = Process(uuid="u", phase=ProcessPhase.RUNNING, since_s=1.0, changed_s=1.0)
 HELD = Holdoff(call="create", key="type:small", kind=HoldoffKind.QUOTA, until_s=200.0, since_s=1.0, strikes=1, reason="no")
@@ -83,3 +83,11 @@ def test_it_says_how_many_wait_beyond_what_is_read() -> None:
     told = status(State(queue=QueueView(waiting=50_000)), 0.0)
     assert "0 waiting for a place, 50000 more not read yet" in told.text
     assert told.fields["WaitingBeyond"] == 50_000
+
+
+def test_how_it_stands_is_what_it_waits_for_or_else_the_counts() -> None:
+    """Whoever asks systemd is told first what is in the way."""
+    assert standing(BUSY, {}, 100.0) == "starting: no loop runs yet"
+    assert standing(BUSY, {"prober": 90.0}, 100.0) == "no sign of life from prober (90 s)"
+    waiting = standing(leading(), {"prober": 1.0}, 100.0)
+    assert waiting.startswith(("waiting for", "containers: "))

@@ -398,6 +398,28 @@ class Silent:
     def heartbeats(self) -> dict[str, float]:
         return {"prober": 3600.0, "scheduler": 0.1}
 
+    def standing(self) -> str:
+        return "all is\nwell"
+
+
+class Lively(Silent):
+    """A daemon whose loops beat."""
+
+    def heartbeats(self) -> dict[str, float]:
+        return {"prober": 0.1}
+
+
+def test_systemd_is_told_how_it_stands(tmp_path: Path) -> None:
+    """With each beat, in one line: `systemctl status` shows it, and no text of ours can pass for another message."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        ear.settimeout(PATIENCE_S)
+        supervisor = Supervisor(Lively(), ServiceManager(address=str(tmp_path / "notify"), watchdog_s=3.0), stop_s=1.0)
+        supervisor.start()
+        heard = [ear.recv(4096).decode() for _ in range(2)]
+        supervisor.wait()
+    assert heard == ["READY=1\nSTATUS=running", "WATCHDOG=1\nSTATUS=all is well"]
+
 
 def test_a_stuck_loop_starves_the_watchdog(tmp_path: Path) -> None:
     """systemd restarts what no longer beats, so a stuck loop must not be covered up by a living server."""

@@ -66,6 +66,9 @@ class Toy:
     def heartbeats(self) -> dict[str, float]:
         return {"toy-loop": time.monotonic() - self._beat_s}
 
+    def standing(self) -> str:
+        return "toy"
+
     def _run(self) -> None:
         ready_file = self._folder / "may-be-ready"
         while not self._stopped.wait(0.05):
