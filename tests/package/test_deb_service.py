@@ -69,7 +69,9 @@ def test_what_is_documented_leads_to_a_running_service(service):
 
 def test_its_exposure_is_small(service):
     """By systemd's own measure, without what setup --local takes away."""
-    said = service.do(f"systemd-analyze security --no-pager --offline=true /usr/lib/systemd/system/{UNIT}")
+    alone = "/root/cloud-dispatcher-alone.service"
+    service.do(f"cp /usr/lib/systemd/system/{UNIT} {alone}")
+    said = service.do(f"systemd-analyze security --no-pager --offline=true {alone}")
     level = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", said)[1])
     assert level <= 1.2
 
