@@ -13,6 +13,20 @@ sys.path.insert(0, str(Path(__file__).parent / "edge"))  # the SSH servers there
 from needs import missing_tools
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", metavar="FOLDER", help="where to put pictures of the pages; none are taken without")
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest) -> Path | None:
+    """Where pictures are wanted, if they are."""
+    given = request.config.getoption("--pictures")
+    if given is None:
+        return None
+    Path(given).mkdir(parents=True, exist_ok=True)
+    return Path(given)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")

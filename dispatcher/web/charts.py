@@ -40,7 +40,7 @@ def pictures(samples: Sequence[Sample], now: Sample, wall: Wall) -> list[dict[st
     kept = thinned([*(each for each in samples if since_s <= each.at_s < now.at_s), now])
     return [
         _stacked(kept, wall),
-        _line("cost", "Cost per hour", kept, lambda each: round(each.price_per_hour, 4), "", wall),
+        _line("cost", "Cost per hour", kept, lambda each: each.price_per_hour, "", wall),
         _line("wait", "Longest wait", kept, lambda each: each.oldest_wait_s / 60, "min", wall),
     ]
 
@@ -94,7 +94,7 @@ def _line(
     frame = Frame(from_s=samples[0].at_s, until_s=samples[-1].at_s, most=most)
     lines = [" ".join(part) for part in _unbroken(frame, samples, values)]
     about = _about(name, title, samples, most, unit, wall)
-    return {**about, "lines": lines, "now": round(values[-1], 2), "highest": round(max(values), 2)}
+    return {**about, "lines": lines, "now": round(values[-1], 1 if unit else 2), "highest": round(max(values), 1 if unit else 2)}
 
 
 def _unbroken(frame: Frame, samples: Sequence[Sample], values: Sequence[float]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.core.model import Container, Instance, State
+from dispatcher.core.model import Container, Instance, Phase, State
 from dispatcher.core.why import Why
 from dispatcher.web import fleet, funnel
 from dispatcher.web.overview import decision
@@ -86,7 +86,7 @@ def _instance_times(told: Told, found: Instance) -> list[Row]:
     utc = told.wall.utc
     return [
         ("Appeared", utc(found.appeared_s)),
-        (f"{found.phase.value.capitalize()} since", utc(found.phase_since_s)),
+        (f"{found.phase.value.capitalize()} since", utc(found.phase_since_s) if found.phase is not Phase.READY else ""),
         ("Ready since", utc(found.ready_s)),
         ("Last had work", utc(found.busy_s)),
         ("Last listed by the cloud", utc(found.listed_s)),

@@ -125,7 +125,8 @@ def problem(instance: Instance) -> str:
     """The one thing that is wrong with it, or why it goes; empty for most."""
     destroy = instance.destroy
     if destroy is not None:
-        return plain(f"{destroy.cause.value}: {destroy.reason}" + (f" ({destroy.error})" if destroy.error else ""))
+        told = destroy.reason if destroy.reason.startswith(destroy.cause.value) else f"{destroy.cause.value}: {destroy.reason}"
+        return plain(f"{told} ({destroy.error})" if destroy.error else told)
     failing = f"{instance.probe_failures} probes failed: {instance.probe_error}" if instance.probe_failures > 1 else ""
     found = (
         instance.kill_requested and f"to be killed: {instance.kill_requested}",

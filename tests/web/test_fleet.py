@@ -69,6 +69,6 @@ def test_a_cell_says_what_its_instance_does_and_who_chose_it() -> None:
 def test_the_problem_of_an_instance_is_the_worst_one() -> None:
     """Why it goes comes before what is wrong with it."""
     assert problem(instance("i1")) == ""
-    assert problem(instance("i1", Phase.SHUTDOWN, warning="degraded")) == "idle: idle"
+    assert problem(instance("i1", Phase.SHUTDOWN, warning="degraded")) == "idle"
     assert problem(instance("i1", probe_failures=3, probe_error="no route")) == "3 probes failed: no route"
     assert "cannot be killed" in problem(instance("i1", processes={C1: process(C1, kill=kill(unkillable=True))}))
