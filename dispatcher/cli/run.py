@@ -73,6 +73,7 @@ def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequen
     from dispatcher.runtime.logs import set_up
     from dispatcher.web.app import make_app
     from dispatcher.web.auth import Door
+    from dispatcher.web.page import ready
     from dispatcher.web.serve import Serving, serve
 
     secrets = known_secrets(config)
@@ -87,7 +88,9 @@ def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequen
     def build_served() -> Any:
         daemon = build(config, reread=reread)
         door = Door(config.management_token, config.read_only_token)
-        return Served(daemon, make_app(daemon.view(), config.management_token, door=door))
+        app = make_app(daemon.view(), config.management_token, door=door)
+        ready(app)
+        return Served(daemon, app)
 
     host = f"[{config.listen.host}]" if ":" in config.listen.host else config.listen.host
     log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import importlib.metadata
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,12 @@ def install(app: Flask, view: View) -> None:
     assets = {name: (FOLDER / name).read_bytes() for name in ASSETS}
     app.jinja_env.globals["asset"] = lambda name: f"/static/{name}?v={_tag(assets[name])}"
     app.register_blueprint(blueprint(view, assets))
+
+
+def ready(app: Flask) -> None:
+    """Read and compile every template now, so that the first who looks does not wait for it."""
+    for name in app.jinja_env.list_templates(extensions=["html"]):
+        app.jinja_env.get_template(name)
 
 
 def blueprint(view: View, assets: Mapping[str, bytes]) -> Blueprint:
@@ -197,6 +203,7 @@ class Renderer:
     def __init__(self, view: View) -> None:
         self._view = view
         self._pictures: dict[str, str] = {}
+        self._rows: dict[str, dict[str, tuple[Mapping[str, Any], str]]] = {}
         self._drawn_s = -PICTURES_S
 
     def __call__(self, seen: Seen, found: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Rows]]:
@@ -204,10 +211,19 @@ class Renderer:
         parts = {name: str(getattr(module, name)(found)) for name in PARTS}
         parts |= self._drawn(seen, module)
         rows = {
-            "fleet": {each["name"]: str(module.row(each)) for each in found["fleet"]["shown"]},
-            "decisions": {str(each["number"]): str(module.decision(each)) for each in found["decisions"]},
+            "fleet": self._row("fleet", module.row, ((each["name"], each) for each in found["fleet"]["shown"])),
+            "decisions": self._row("decisions", module.decision, ((str(each["number"]), each) for each in found["decisions"])),
         }
         return parts, rows
+
+    def _row(self, name: str, make: Callable[[Any], object], told: Iterable[tuple[str, Mapping[str, Any]]]) -> Rows:
+        """A row that tells the same as the last time is not made anew: nearly all of them."""
+        before, now = self._rows.get(name, {}), dict[str, tuple[Mapping[str, Any], str]]()
+        for key, values in told:
+            known = before.get(key)
+            now[key] = known if known is not None and known[0] == values else (values, str(make(values)))
+        self._rows[name] = now
+        return {key: html for key, (_, html) in now.items()}
 
     def _drawn(self, seen: Seen, module: Any) -> dict[str, str]:
         if seen.now_s - self._drawn_s >= PICTURES_S:

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from tests.bench import events, passes, scrapes
+from tests.bench import events, pages, passes, scrapes
 from tests.bench.measure import Results
 
 
@@ -20,6 +20,7 @@ def main() -> None:
     passes.measure(results)
     events.measure(results)
     scrapes.measure(results)
+    pages.measure(results)
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     print("\n".join(results.table()))
     sys.stdout.flush()

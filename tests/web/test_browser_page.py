@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 RUNS, IDLE, HELD = (f"compute-zbasi-{number:015d}" for number in (1, 2, 3))
 HOSTILE = quote(scenes.HOSTILE, safe="")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
-LOOKS = [("light", {}), ("dark", {"dark": True}), ("narrow", {"size": NARROW}), ("narrow-dark", {"dark": True, "size": NARROW})]
+LOOKS = [("light", {}), ("dark", {"dark": True}), ("narrow", {"size": NARROW})]
 
 
 @pytest.fixture(scope="module")

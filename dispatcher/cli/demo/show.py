@@ -125,8 +125,15 @@ class Demo:
         run = known or workload.new_run(self._folder, self._options.pieces)
         self._find = lambda queue: workload.requests_of(run, queue)
         self._connect()
+        self._screen.say(self._page())
         self._ask_for(run)
         return run
+
+    def _page(self) -> str:
+        """Where the operator's page is, and where the token for it stands; a token itself is not put on a screen."""
+        listen = self._config.listen
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        return f"The operator's page: http://{host}:{listen.port}/ (its token: ManagementToken in {self._folder.config})"
 
     def _put_logs_aside(self) -> None:
         for part in (QUEUE, DISPATCHER):
@@ -287,6 +294,7 @@ class Demo:
         for text in (
             "Staying up. In another terminal:",
             f"  {hint}",
+            self._page(),
             f"  configuration: {self._folder.config}",
             f"  outputs:       {self._folder.outputs}",
             "Ctrl-C ends everything.",
