@@ -81,9 +81,19 @@ def _stacked(samples: Sequence[Sample], wall: Wall) -> dict[str, Any]:
 
 
 def _band(frame: Frame, samples: Sequence[Sample], below: Sequence[float], above: Sequence[float]) -> str:
-    up = [f"{frame.x(each.at_s)},{frame.y(high)}" for each, high in zip(samples, above, strict=True)]
-    down = [f"{frame.x(each.at_s)},{frame.y(low)}" for each, low in zip(samples, below, strict=True)]
-    return " ".join([*up, *reversed(down)])
+    return " ".join([*_steps(frame, samples, above), *reversed(_steps(frame, samples, below))])
+
+
+def _steps(frame: Frame, samples: Sequence[Sample], values: Sequence[float]) -> list[str]:
+    """It was so until the next look: a slope would tell what nobody saw."""
+    points: list[str] = []
+    height = frame.y(values[0])
+    for each, value in zip(samples, values, strict=True):
+        points.append(f"{frame.x(each.at_s)},{height}")
+        if frame.y(value) != height:
+            height = frame.y(value)
+            points.append(f"{frame.x(each.at_s)},{height}")
+    return points
 
 
 def _line(
@@ -98,10 +108,7 @@ def _line(
 
 
 def _unbroken(frame: Frame, samples: Sequence[Sample], values: Sequence[float]) -> list[list[str]]:
-    parts: list[list[str]] = [[]]
     gap_s = max(GAP_S, 2 * (frame.until_s - frame.from_s) / POINTS)
-    for before, each, value in zip([samples[0], *samples], samples, values, strict=False):
-        if each.at_s - before.at_s > gap_s:
-            parts.append([])
-        parts[-1].append(f"{frame.x(each.at_s)},{frame.y(value)}")
-    return parts
+    gaps = [number for number in range(1, len(samples)) if samples[number].at_s - samples[number - 1].at_s > gap_s]
+    parts = zip([0, *gaps], [*gaps, len(samples)], strict=True)
+    return [_steps(frame, samples[start:end], values[start:end]) for start, end in parts]

@@ -21,6 +21,7 @@ from dispatcher.web.view import View
 
 FRESH_S = 0.25  # so long one build serves everybody ...
 SHARE = 0.1  # ... and longer while builds would take more than this part of a processor
+INFO = 20  # what is told of less is for the log
 KEPT = 20  # builds that a viewer may still have: at one a second, those of a viewer who fell behind a little
 
 Rows = dict[str, str]
@@ -91,9 +92,10 @@ class Kept:
     def seen(self) -> Seen:
         """A look at the dispatcher; it holds up nobody."""
         view, outlook = self.view, self.view.outlook()
+        told = list(view.story.entries(limit=DECISIONS, level=INFO))
         return Seen(
             state=view.snapshot(), now_s=view.monotonic(), wall=self.wall(), verdict=outlook.verdict, groups=outlook.groups,
-            entries=list(view.story.entries(limit=DECISIONS)), settings=view.settings(), calls=view.calls(), boots=view.boots(),
+            entries=told, settings=view.settings(), calls=view.calls(), boots=view.boots(),
             version=self.version,
         )  # fmt: skip
 

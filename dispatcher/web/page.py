@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, render_template, request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dispatcher.core.history import sample
 from dispatcher.core.model import IdleBehavior, State
@@ -48,7 +48,8 @@ AGE = re.compile(r'(<time class="age" datetime="([^"]*)"[^>]*>)')
 def install(app: Flask, view: View) -> None:
     """The routes, and the words that the templates of all rooms use."""
     app.jinja_env.filters.update(
-        address=lambda text: quote(str(text), safe=""), spaced=spaced, money=shown.money, amount=amount, short=short
+        address=lambda text: quote(str(text), safe=""), spaced=spaced, money=shown.money, amount=amount, short=short,
+        linked=linked,
     )
     assets = {name: (FOLDER / name).read_bytes() for name in ASSETS}
     app.jinja_env.globals["asset"] = lambda name: f"/static/{name}?v={_tag(assets[name])}"
@@ -241,6 +242,16 @@ def with_ages(text: str, now: str) -> str:
 def spaced(at: str) -> str:
     """2027-01-15 08:00:00 UTC."""
     return at.replace("T", " ").replace("Z", " UTC")
+
+
+def linked(told: Mapping[str, Any]) -> Markup:
+    """The sentence, in which the names of whom it is about lead to their pages."""
+    text = escape(told["text"])
+    for kind in ("instance", "container"):
+        if name := told[kind]:
+            link = Markup('<a class="name" href="/{}/{}">{}</a>').format(kind, quote(name, safe=""), name)
+            text = text.replace(escape(name), link, 1)
+    return text
 
 
 def short(uuid: str) -> str:

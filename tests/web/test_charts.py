@@ -21,7 +21,8 @@ def test_bands_are_stacked_and_end_with_what_is_now() -> None:
     assert (drawn["top"], drawn["now"]) == (5.0, 3.0)
     shown = {band["name"]: band for band in drawn["bands"] if band["now"]}
     assert shown[RUNNING]["points"].startswith(f"0.0,{HEIGHT * 3 / 5} ")
-    assert shown[IDLE]["points"].split()[2] == f"{float(WIDTH)},{HEIGHT * 2 / 5}"
+    low, high, half = HEIGHT * 3 / 5, HEIGHT * 2 / 5, WIDTH / 2
+    assert shown[IDLE]["points"].split()[1:4] == [f"{half},{low}", f"{half},{high}", f"{float(WIDTH)},{high}"]
 
 
 def test_a_line_is_broken_where_nobody_looked() -> None:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from dispatcher.core.messages import IdleBehaviorSet
 from dispatcher.core.model import IdleBehavior
 from dispatcher.web.app import make_app
+from dispatcher.web.page import linked
 from tests.web import scenes
 from tests.web.fakes import TOKEN, FakeView
 
@@ -133,6 +134,9 @@ def test_an_instance_has_its_story_and_leads_to_its_containers() -> None:
     text = get(scenes.night(), f"/instance/{HELD}").text
     assert "hold chosen by erika" in outline(text).text
     assert "idle behaviour run → hold (erika: looking at a kernel log)" in text
+    assert f'is held: <a class="name" href="/instance/{HELD}">{HELD}</a>' in linked(
+        {"text": f"is held: {HELD}", "instance": HELD, "container": ""}
+    )
     other = get(scenes.night(), "/instance/compute-zbasi-000000000000001").text
     assert f'href="/container/{scenes.uuid(1)}"' in other
 

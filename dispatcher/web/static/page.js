@@ -116,7 +116,10 @@
       else move(body, row, at);
     }
     const table = body.closest("table");
-    if (table) table.hidden = !body.children.length;
+    if (!table) return;
+    table.hidden = !body.children.length;
+    const acts = document.getElementById("chosen");
+    if (acts) acts.hidden = table.hidden;
   }
 
   function move(body, row, before) {
