@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from dispatcher.core import messages as m
 from tests.monitoring.incidents import INCIDENTS, STRIKE_S, Incident, site
-from tests.monitoring.prometheus import EVALUATION_S, RULES, fires, promtool, rules, silent
+from tests.monitoring.prometheus import EVALUATION_S, RULES, fires, never, promtool, rules, silent
 from tests.needs import needs_command
 
 
@@ -39,6 +40,28 @@ def test_an_incident_is_told_by_its_alert_within_two_evaluations(name: str, tmp_
         silent(due_s + EVALUATION_S / 2, due_s, but=(incident.alert, *incident.beside)),
     ]
     assert promtool(tmp_path, here.scraper, questions) == ""
+
+
+def test_a_former_leader_that_only_watches_alarms_nobody(tmp_path: Path) -> None:
+    """What it knew grows old, and is none of its business any more."""
+    here = site(INCIDENTS["our own network fails"])
+    here.scraper.run(STRIKE_S)
+    former = here.world.leader
+    here.scraper.hosts = {former.name: "b"}
+    here.world.start_dispatcher()
+    former.post(m.LeadershipLost(holder="the host a"))
+    here.scraper.run(400.0)
+    assert promtool(tmp_path, here.scraper, [silent(STRIKE_S + 400.0, STRIKE_S + 400.0)]) == ""
+
+
+def test_the_check_of_long_times_sees_an_incident(tmp_path: Path) -> None:
+    """The one by which a week is found quiet."""
+    here = site(INCIDENTS["the API is dead"])
+    here.scraper.run(120.0)
+    INCIDENTS["the API is dead"].strike(here)
+    here.scraper.run(240.0)
+    found = promtool(tmp_path, here.scraper, [never(rule, 360.0) for rule in rules().values()], load=False)
+    assert "queue_poll_age_seconds" in found
 
 
 def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
