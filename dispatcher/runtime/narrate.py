@@ -288,6 +288,12 @@ def _output_fetched(event: m.OutputFetched) -> Iterator[Told]:
         yield Told(text=text, kind=Kind.CONTAINER, container=event.uuid, instance=event.name, fields=fields)
 
 
+def _clock_jumped(event: m.ClockJumped) -> Iterator[Told]:
+    way = "forward" if event.by_s > 0 else "back"
+    text = f"the wall clock of this host was put {way} by {abs(event.by_s):.0f} s; nothing is decided by it"
+    yield Told(text=text, kind=Kind.SETTINGS, level=WARNING, fields={"ClockJumpSeconds": round(event.by_s, 1)})
+
+
 def _on_container(uuid: str, text: str, *, level: int = INFO, **fields: object) -> Told:
     known = {"ContainerUUID": uuid, **fields}
     return Told(text=f"container {uuid} {text}", kind=Kind.CONTAINER, level=level, container=uuid, fields=known)
@@ -306,4 +312,5 @@ SPECIAL: dict[type[Message], Callable[[Any], Iterator[Told]]] = {
     m.TagsFailed: _tags_failed,
     m.ConnectionLost: _connection_lost,
     m.OutputFetched: _output_fetched,
+    m.ClockJumped: _clock_jumped,
 }

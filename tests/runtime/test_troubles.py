@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dispatcher.core.messages import ClockJumped
+from dispatcher.core.transitions import observe
+from dispatcher.core.verdict import verdict
 from dispatcher.runtime.clock_watch import ClockWatch
+from dispatcher.runtime.narrate import narrate
 from dispatcher.runtime.troubles import WORKED_AROUND, factors
 from dispatcher.simulation.world import VirtualClock
+from tests.core.build import NOW, state
 
 
 def test_a_loop_that_hangs_stops_everything():
@@ -33,3 +37,13 @@ def test_a_clock_that_is_put_right_is_noticed_once():
         watch.tick()
     assert [round(event.by_s) for event in posted] == [-300, 3600]
     assert all(isinstance(event, ClockJumped) for event in posted)
+
+
+def test_a_jump_of_the_clock_is_told_and_kept():
+    """The log says it once; the verdict for a while."""
+    before, jumped = state(), ClockJumped(by_s=-60.0)
+    after = observe(before, jumped, NOW)
+    assert after.setbacks.clock.by_s == -60.0
+    [told] = narrate(before, after, jumped, NOW)
+    assert told.text.startswith("the wall clock of this host was put back by 60 s")
+    assert verdict(after, NOW + 5).cause == "clock-jump"
