@@ -91,7 +91,7 @@ def test_a_wheel_that_was_changed_is_refused(wheel):
     """Whatever happened to it between being fetched and being packed."""
     with zipfile.ZipFile(wheel / "wheels/some_thing-1.0-py3-none-any.whl", "a") as archive:
         archive.writestr("evil.py", "")
-    with pytest.raises(SystemExit, match="is not what .* names"):
+    with pytest.raises(SystemExit, match=r"is not what .* names"):
         arrange().unpack(wheel / "pins.txt", wheel / "wheels", wheel / "out")
 
 

@@ -71,9 +71,6 @@ def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequen
     service needs them."""
     from dispatcher.runtime.daemon import build
     from dispatcher.runtime.logs import set_up
-    from dispatcher.web.app import make_app
-    from dispatcher.web.auth import Door
-    from dispatcher.web.page import ready
     from dispatcher.web.serve import Serving, serve
 
     secrets = known_secrets(config)
@@ -86,11 +83,7 @@ def serve_on(config: Config, reread: Any, announce: Any = None, warnings: Sequen
     sys.setswitchinterval(0.001)
 
     def build_served() -> Any:
-        daemon = build(config, reread=reread)
-        door = Door(config.management_token, config.read_only_token)
-        app = make_app(daemon.view(), config.management_token, door=door)
-        ready(app)
-        return Served(daemon, app)
+        return Served(build(config, reread=reread), config)
 
     host = f"[{config.listen.host}]" if ":" in config.listen.host else config.listen.host
     log = logging.getLogger(__name__)
@@ -118,8 +111,20 @@ def tell_other_sockets(config: Config) -> None:
 class Served:
     """A daemon with the application in front of it: what the server runs."""
 
-    def __init__(self, daemon: Any, app: Any) -> None:
-        self.daemon, self.app = daemon, app
+    def __init__(self, daemon: Any, config: Config) -> None:
+        self.daemon, self._config = daemon, config
+
+    @property
+    def app(self) -> Any:
+        """Made when it is asked for: the libraries of the pages take as long to load as everything else together."""
+        from dispatcher.web.app import make_app
+        from dispatcher.web.auth import Door
+        from dispatcher.web.page import ready
+
+        token = self._config.management_token
+        app = make_app(self.daemon.view(), token, door=Door(token, self._config.read_only_token))
+        ready(app)
+        return app
 
     def start(self) -> None:
         self.daemon.start()

@@ -12,9 +12,8 @@ import os
 import socket
 import struct
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGHUP
@@ -22,7 +21,6 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from dispatcher.web.access import AccessLog
 from dispatcher.web.notify import service_manager
@@ -98,9 +96,10 @@ class Application(BaseApplication):  # type: ignore[misc]
         self.cfg.set("worker_exit", self.left)
 
     def load(self) -> Any:
-        """Runs in the worker."""
+        """Runs in the worker. The daemon finds out what there is while the pages are made ready."""
         daemon = self.build()
         self.supervisor = Supervisor(daemon, self.manager, stop_s=self.serving.stop_s)
+        self.supervisor.begin()
         return RequestLog(daemon.app)
 
     def opened(self, arbiter: Any) -> None:
@@ -203,25 +202,3 @@ class OneWorker(Arbiter):  # type: ignore[misc]
             self._signs = {known: seen for known, seen in self._signs.items() if known in self.WORKERS}
             self._signs[pid] = (sign, now_s)
         return now_s - self._signs[pid][1]
-
-
-class Unlogged(WSGIRequestHandler):
-    """Its own lines would show tokens that stand in addresses."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        return
-
-
-@contextlib.contextmanager
-def serve_in_thread(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve an application from a thread of this process, for demos and tests; gives its URL."""
-    server: BaseWSGIServer = make_server(host, port, app, threaded=True, request_handler=Unlogged)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="web", daemon=True)
-    thread.start()
-    try:
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join(5.0)
-        server.server_close()

@@ -27,7 +27,7 @@ class Daemon(Protocol):
 
     @property
     def app(self) -> Any:
-        """The WSGI application."""
+        """The WSGI application. It is asked for once the threads run, and may take its time."""
 
     def start(self) -> None:
         """Start the threads; return at once."""
@@ -46,7 +46,7 @@ class Daemon(Protocol):
 
 
 class Supervisor:
-    """Runs the daemon between ``start`` and ``wait``."""
+    """Runs the daemon between ``begin`` and ``wait``."""
 
     def __init__(self, daemon: Daemon, manager: ServiceManager, *, stop_s: float) -> None:
         self._daemon = daemon
@@ -55,8 +55,12 @@ class Supervisor:
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()  # may be filled from a signal handler
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
-    def start(self) -> None:
+    def begin(self) -> None:
+        """The daemon goes to work; nobody is told yet."""
         self._daemon.start()
+
+    def start(self) -> None:
+        """Requests are answered from now on."""
         self._manager.tell(READY="1", STATUS="running")
         self._thread.start()
 

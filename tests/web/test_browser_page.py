@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from dispatcher.core.messages import IdleBehaviorSet
 from dispatcher.core.model import IdleBehavior
 from dispatcher.web.app import make_app
-from dispatcher.web.serve import serve_in_thread
+from dispatcher.web.in_thread import serve_in_thread
 from tests.web import scenes
 from tests.web.browser import NARROW, WIDE, Browser, browser
 from tests.web.fakes import TOKEN, FakeView

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from dispatcher.web.in_thread import serve_in_thread
 from dispatcher.web.notify import ServiceManager, service_manager
-from dispatcher.web.serve import serve_in_thread
 from dispatcher.web.supervisor import Supervisor
 from tests.sources import ROOT
 from tests.web.fakes import TOKEN
@@ -415,6 +415,7 @@ def test_systemd_is_told_how_it_stands(tmp_path: Path) -> None:
         ear.bind(str(tmp_path / "notify"))
         ear.settimeout(PATIENCE_S)
         supervisor = Supervisor(Lively(), ServiceManager(address=str(tmp_path / "notify"), watchdog_s=3.0), stop_s=1.0)
+        supervisor.begin()
         supervisor.start()
         heard = [ear.recv(4096).decode() for _ in range(2)]
         supervisor.wait()
@@ -427,6 +428,7 @@ def test_a_stuck_loop_starves_the_watchdog(tmp_path: Path) -> None:
         ear.bind(str(tmp_path / "notify"))
         ear.settimeout(PATIENCE_S)
         supervisor = Supervisor(Silent(), ServiceManager(address=str(tmp_path / "notify"), watchdog_s=3.0), stop_s=1.0)
+        supervisor.begin()
         supervisor.start()
         heard = [ear.recv(4096).decode() for _ in range(2)]
         supervisor.wait()
