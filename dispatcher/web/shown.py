@@ -48,6 +48,7 @@ def utc_text(unix_s: int) -> str:
         return ""
 
 
+@lru_cache(maxsize=1 << 13)
 def seconds_of(text: str) -> float | None:
     """Unix seconds of an RFC 3339 text; None when it is none."""
     try:
