@@ -15,7 +15,7 @@ from dispatcher.web.shown import Wall
 
 WIDTH, HEIGHT = 600, 120
 HOURS = 6
-POINTS = 240  # at most: the eye sees no more
+POINTS = 120  # at most: the eye sees no more
 GAP_S = 300.0  # nobody looked for longer than this: the line is broken
 
 

@@ -5,11 +5,11 @@ Pure: each container that is wanted stands at exactly one step. The steps are in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dispatcher.core import window
 from dispatcher.core.model import Container, ContainerState, Instance, Phase, QueueWrite, State
 from dispatcher.web.shown import Wall
 
@@ -51,21 +51,27 @@ def funnel(state: State, wall: Wall) -> dict[str, Any]:
         }
         for name, step in steps.items()
     ]  # fmt: skip
-    return {"steps": rows, "unread": window.beyond(state), "unwanted": unwanted}
+    known = steps[QUEUED].count + steps[ASSIGNED].count
+    return {"steps": rows, "unread": max(0, (state.queue.waiting or 0) - known), "unwanted": unwanted}
 
 
 def _counted(containers: Iterable[Container], state: State) -> tuple[dict[str, _Step], int]:
     steps, unwanted = {name: _Step() for name in STEPS}, 0
-    queued, waits = steps[QUEUED], ContainerState.QUEUED
+    waits, count, oldest_s, oldest = ContainerState.QUEUED, 0, math.inf, ""
     for container in containers:
-        if container.instance is None and container.state is waits and container.runnable_since_s and container.exited_s is None:
-            queued.add(container.uuid, container.runnable_since_s)  # what step() says too: there may be ten thousand of them
+        since_s = container.runnable_since_s
+        if since_s is not None and container.instance is None and container.state is waits and container.exited_s is None:
+            count += 1  # what step() says too: there may be ten thousand of them
+            if since_s < oldest_s:
+                oldest_s, oldest = since_s, container.uuid
             continue
         found = step(state, container)
         if found is None:
             unwanted += not container.state.final
         else:
             steps[found[0]].add(container.uuid, found[1])
+    if count:
+        steps[QUEUED] = _Step(count=count, oldest_s=oldest_s, oldest=oldest)
     return steps, unwanted
 
 
