@@ -28,6 +28,7 @@ tar -C "$work" --exclude="cloud-dispatcher-$version/debian" --sort=name --owner=
     --mtime="@$(git log -1 --format=%ct)" -cJf "$work/cloud-dispatcher_$version.orig.tar.xz" "cloud-dispatcher-$version"
 
 cd "$tree"
+PATH=/usr/sbin:/usr/bin:/sbin:/bin  # Debian's Python, whatever others there are
 dpkg-checkbuilddeps || { echo "install them: apt-get build-dep ." >&2; exit 1; }
 dpkg-buildpackage --unsigned-source --unsigned-changes </dev/null >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 cp "$work"/*.deb "$work"/*.dsc "$work"/*.tar.* "$work"/*.changes "$work"/*.buildinfo "$out"

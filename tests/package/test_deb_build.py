@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
-from tests.package.bases import in_chroot, run
+from tests.package.bases import bare, in_chroot, run
 from tests.package.machine import install, layer
+from tests.sources import ROOT
 
 pytestmark = [pytest.mark.deb, pytest.mark.timeout(3000)]
 
@@ -41,8 +43,6 @@ def test_everything_is_where_it_belongs(package):
 
 def test_it_is_installed_where_there_was_no_python(suite, package):
     """All that it needs comes from Debian; commands answer, and completion knows them."""
-    from tests.package.bases import bare
-
     with layer(bare(suite)) as tree:
         install(tree, package)
         assert "setup" in in_chroot(tree, "cloud-dispatcher --help")
@@ -50,3 +50,5 @@ def test_it_is_installed_where_there_was_no_python(suite, package):
         complete = "COMP_WORDS='cloud-dispatcher check-' COMP_CWORD=1 _CLOUD_DISPATCHER_COMPLETE=bash_complete cloud-dispatcher"
         assert "check-config" in in_chroot(tree, complete)
         assert not re.search(r"^azure ", in_chroot(tree, "cloud-dispatcher drivers"), re.MULTILINE)
+        shutil.copy(ROOT / "debian/tests/workload", tree / "root/workload")
+        assert "Complete" in in_chroot(tree, "cd /root; sh ./workload", timeout_s=600)
