@@ -63,6 +63,7 @@ def trust_store(ca_file: str | None) -> str:
 def tls_context(ca_file: str | None, *, insecure: bool, trust: bool = True) -> ssl.SSLContext:
     """Raises OSError (ssl.SSLError is one) when the store cannot be read. Without ``trust`` nobody is trusted."""
     context: ssl.SSLContext = create_urllib3_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # older libraries leave it to the system
     # Python 3.13 refuses authorities that lack identifiers which no other client asks for; sites run their own.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.sslsocket_class = _BoundedTLS

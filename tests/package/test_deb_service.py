@@ -142,8 +142,8 @@ def test_killed_processes_come_back_by_themselves(service):
 
 
 def test_a_service_that_hangs_is_started_again(service):
-    """No sign of life from the loops, and systemd's watchdog acts. Here after seconds, so that nobody waits for a minute, and with
-    the KillMode of the unit itself: a process that was stopped from outside cannot even notice that it was left alone."""
+    """No sign of life from the loops, and systemd's watchdog acts. Here after seconds, so that nobody waits for a minute, and
+    with the KillMode of the unit itself: a process that was stopped from outside cannot notice that it was left alone."""
     folder = f"/run/systemd/system/{UNIT}.d"
     service.do(f"mkdir -p {folder}; printf '[Service]\\nWatchdogSec=8\\nKillMode=mixed\\n' >{folder}/short.conf")
     service.do(f"systemctl daemon-reload; systemctl restart {UNIT}")
