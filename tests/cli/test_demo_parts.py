@@ -212,7 +212,9 @@ def test_a_workload_that_is_none(tmp_path, text, words):
 def queue_of(folder: Folder) -> dict[str, str]:
     token = folder.path / "root.token"
     token.write_text("secretsecretsecret")
-    return {"url": "https://127.0.0.1:20001", "events_url": "wss://127.0.0.1:20001/websocket", "certificate": "/x/certificate.pem", "root_token_file": str(token)}
+    host = "127.0.0.1:20001"
+    urls = {"url": f"https://{host}", "events_url": f"wss://{host}/websocket"}
+    return {**urls, "certificate": "/x/certificate.pem", "root_token_file": str(token)}
 
 
 def test_the_configuration_can_be_used(tmp_path):
