@@ -184,8 +184,8 @@ def _next_probe_s(state: State, instance: Instance) -> float:
     interval_s = state.settings.probe_interval_s
     if instance.phase is Phase.BOOTING or instance.phase is Phase.UNKNOWN:
         interval_s = min(interval_s, _boot_interval_s(instance))
-    elif instance.processes and instance.probed_s < instance.ending_s + ENDING_S:
-        interval_s = min(interval_s, max(PROBE_ENDING_S, (instance.probed_s - instance.ending_s) / ENDING_PART))
+    elif instance.processes and instance.probed_s < instance.runner_ends_s + ENDING_S:
+        interval_s = min(interval_s, max(PROBE_ENDING_S, (instance.probed_s - instance.runner_ends_s) / ENDING_PART))
     elif instance.processes and instance.probed_s < instance.start_changed_s + YOUNG_S:
         interval_s = min(interval_s, PROBE_YOUNG_S)
     elif uncertain or 0 < instance.probe_failures <= 3:

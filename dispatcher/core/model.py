@@ -332,7 +332,7 @@ class Instance:
     # Probes
     probing: bool = False
     probe_due: bool = False
-    ending_s: float = NEVER  # when we last heard that a container on it has ended: its runner ends soon
+    runner_ends_s: float = NEVER  # when we last heard that a container on it has ended: its runner ends soon
     probed_s: float = NEVER  # when the last probe ended, whatever came of it
     answered_s: float = NEVER  # when the last probe that fully succeeded began
     reached_s: float = NEVER  # when SSH last answered anything

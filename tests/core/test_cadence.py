@@ -85,10 +85,19 @@ def test_the_end_of_a_container_has_its_instance_probed_often():
     assert hinted.probe_due
 
     def gap_s(ago_s: float) -> float:
-        probed = replace(hinted, probe_due=False, ending_s=NOW - ago_s, probed_s=NOW, start_changed_s=NOW - 100.0)
+        probed = replace(hinted, probe_due=False, runner_ends_s=NOW - ago_s, probed_s=NOW, start_changed_s=NOW - 100.0)
         return cadence.probe_due_s(state(held, probed), probed, NOW) - NOW
 
     assert [gap_s(ago) for ago in (0.0, 2.0, 8.0, 11.0)] == pytest.approx([0.05, 0.5, 2.0, 10.0])
+
+
+def test_once_the_runner_is_gone_its_instance_is_probed_as_always():
+    """The next container there is nobody's end."""
+    one = instance("i1", Phase.READY, C1, runner_ends_s=NOW - 0.1, start_changed_s=NOW - 100.0)
+    held = container(C1, ContainerState.COMPLETE, instance=one.name)
+    report = m.ProbeReport(reached=True, processes=frozenset())
+    probed = after(state(held, one), m.ProbeInstance(name="i1"), m.Probed(name="i1", began_s=NOW - 0.01, report=report))
+    assert probed.instances["i1"].runner_ends_s == NEVER
 
 
 def test_the_end_of_somebody_unknown_wakes_nobody():

@@ -142,7 +142,7 @@ def look_for_exit(state: State, container: Container, now: float) -> State:
     instance = state.instances.get(container.instance) if container.instance is not None else None
     if instance is None or container.uuid not in instance.processes:
         return state
-    ending = replace(instance, probe_due=True, ending_s=now)
+    ending = replace(instance, probe_due=True, runner_ends_s=now)
     return replace(state, instances=state.instances.set(instance.name, ending))
 
 

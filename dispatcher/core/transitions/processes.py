@@ -159,12 +159,15 @@ def _network_proved(state: State, instance: Instance, event: Probed) -> float:
 
 def _observe_processes(state: State, name: str, report: ProbeReport, began_s: float, now: float) -> State:
     listed = report.processes or frozenset()
+    before = state.instances[name].processes
     for uuid in sorted(listed):
         state = _seen(state, name, uuid, began_s, now)
     for uuid in sorted(set(state.instances[name].processes) - listed):
         state = _not_seen(state, name, uuid, began_s, now)
     instance = state.instances[name]
     busy_s = now if instance.processes else instance.busy_s
+    if before.keys() - instance.processes.keys():  # what was about to end has ended
+        instance = replace(instance, runner_ends_s=NEVER)
     return put_instance(state, replace(instance, processes_listed_s=max(began_s, instance.processes_listed_s), busy_s=busy_s))
 
 
@@ -327,7 +330,7 @@ def probe_hinted(state: State, event: ProbeHinted, now: float) -> State:
         return state
     state = _probe_now(state, event.name)
     instance = state.instances[event.name]
-    return put_instance(state, replace(instance, ending_s=now)) if event.ending and instance.processes else state
+    return put_instance(state, replace(instance, runner_ends_s=now)) if event.ending and instance.processes else state
 
 
 def connection_lost(state: State, event: ConnectionLost, now: float) -> State:
