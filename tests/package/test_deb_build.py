@@ -41,6 +41,14 @@ def test_everything_is_where_it_belongs(package):
     assert not [path for path in there if "dist-packages" in path or "drivers/azure" in path or "/carried/" in path]
 
 
+def test_the_driver_asks_for_no_sdk_of_debian(built):
+    """It carries its own: Debian's is one package of 600 MB, and too old."""
+    driver = next(built.glob("cloud-dispatcher-driver-azure_*_all.deb"))
+    depends = run(["dpkg-deb", "--field", str(driver), "Depends"])
+    assert "python3-isodate" in depends
+    assert not re.search(r"azure(?!-)|python3-azure|msal", depends)
+
+
 def test_it_is_installed_where_there_was_no_python(suite, package):
     """All that it needs comes from Debian; commands answer, and completion knows them."""
     with layer(bare(suite)) as tree:
