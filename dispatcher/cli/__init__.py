@@ -6,9 +6,13 @@ A module is named in the table with one line of help, so that ``--help`` and com
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+import sys
+from typing import Any, NamedTuple
 
 import click
+
+from dispatcher.cli.operate.ends import Ended
+from dispatcher.cli.output import open_what_is_closed, writing
 
 
 class Row(NamedTuple):
@@ -37,6 +41,15 @@ COMMANDS: dict[str, Row] = {
 
 class LazyGroup(click.Group):
     """A group whose commands are found in COMMANDS."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        open_what_is_closed()
+        try:
+            with writing():
+                return super().main(*arguments, **options)
+        except Ended as ended:
+            ended.show()
+            sys.exit(ended.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

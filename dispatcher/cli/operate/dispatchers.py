@@ -161,6 +161,9 @@ def denied(client: ManagementClient, answer: Answer) -> str:
 
 def not_ready(health: Round) -> Iterable[str]:
     for client, answer in health.answers:
+        if answer.good and "health" not in (answer.body or {}):
+            yield f"{client.place} does not answer as a dispatcher does: is that its address (InternalURLs, --url)?"
+            continue
         yield f"{client.place} is not ready: {(answer.body or {}).get('error') or answer.error or 'no reason given'}"
     yield from health.silent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,17 @@ from dispatcher.cli.operate.dispatchers import Dispatchers
 from dispatcher.cli.operate.ends import TABLE
 from dispatcher.cli.operate.place import TOKEN_VARIABLE, URL_VARIABLE, Wanted, find
 from dispatcher.config import DEFAULT_CONFIG
+
+
+class Seconds(click.FloatRange):
+    """``nan`` is within every range, and no time."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value} is no time.", param, ctx)
+        return found
+
 
 NAMES = ("config_path", "settings_path", "cluster_id", "urls", "token_file", "ca_file", "timeout_s")
 
@@ -26,7 +38,7 @@ _PLACE = (
     click.option("--token-file", envvar="CLOUD_DISPATCHER_TOKEN_FILE", metavar="FILE",
                  help=f"Holds the token; - for standard input.  [default: {TOKEN_VARIABLE}, else that of the file]"),
     click.option("--ca-file", metavar="FILE", help="The only authorities whose certificates are believed, for https."),
-    click.option("--timeout", "timeout_s", default=20.0, show_default=True, type=click.FloatRange(0.1, 600.0),
+    click.option("--timeout", "timeout_s", default=20.0, show_default=True, type=Seconds(0.1, 600.0),
                  metavar="SECONDS", help="How long one request may take."),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from dispatcher.cli.operate.ends import Ended
 from dispatcher.cli.operate.options import AS_JSON, documented, placed, show_json
 from dispatcher.cli.operate.source import Source
 from dispatcher.cli.operate.standing import UNKNOWN, WORDS, Standing
+from dispatcher.cli.output import writing
 from dispatcher.cli.terminal import BOLD, DIM, GREEN, RED, YELLOW, Line, Span, line
 from dispatcher.cli.words import printable, span
 
@@ -39,7 +40,8 @@ class Check(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with writing():
+                return super().invoke(context)
         except Ended as ended:
             ended.exit_code = UNKNOWN  # type: ignore[misc]
             raise

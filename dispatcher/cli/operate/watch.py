@@ -6,18 +6,19 @@ A dispatcher that is away for a moment is waited for, with its last standing on 
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
 from dispatcher.cli.operate.dispatchers import Dispatchers
-from dispatcher.cli.operate.options import documented, placed
+from dispatcher.cli.operate.options import Seconds, documented, placed
 from dispatcher.cli.operate.scene import change_line, scene
 from dispatcher.cli.operate.source import Source
 from dispatcher.cli.operate.standing import Standing
@@ -27,7 +28,7 @@ from dispatcher.cli.words import printable
 
 
 @click.command()
-@click.option("--interval", "interval_s", default=1.0, show_default=True, type=click.FloatRange(0.2, 3600.0), metavar="SECONDS",
+@click.option("--interval", "interval_s", default=1.0, show_default=True, type=Seconds(0.2, 3600.0), metavar="SECONDS",
               help="How often it is looked.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N looks.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, on one line, for each change.")
@@ -90,11 +91,15 @@ class Eye:
 
 
 class Stop:
-    """When the next look is due, and whether there is one: Ctrl-C ends it, a terminal of another size only wakes it."""
+    """When the next look is due, and whether there is one: Ctrl-C ends it, a terminal of another size only wakes it.
+
+    A handler of a signal may run in the middle of any call of the same thread, so that it can take no lock: it writes a byte."""
 
     def __init__(self) -> None:
         self.ended = False
-        self._wake = threading.Event()
+        self._woken, self._bell = os.pipe()
+        for end in (self._woken, self._bell):
+            os.set_blocking(end, False)
         self._due_s = 0.0
 
     def due(self) -> bool:
@@ -104,15 +109,21 @@ class Stop:
         self._due_s = time.monotonic() + interval_s
 
     def wait(self) -> None:
-        self._wake.wait(max(0.0, self._due_s - time.monotonic()))
-        self._wake.clear()
+        rung, _, _ = select.select([self._woken], [], [], max(0.0, self._due_s - time.monotonic()))
+        if rung:
+            os.read(self._woken, 4096)
 
     def end(self, *_: Any) -> None:
         self.ended = True
-        self._wake.set()
+        self.wake()
 
     def wake(self, *_: Any) -> None:
-        self._wake.set()
+        with suppress(BlockingIOError):  # it is awake already
+            os.write(self._bell, b"!")
+
+    def close(self) -> None:
+        os.close(self._woken)
+        os.close(self._bell)
 
 
 @contextmanager
@@ -126,3 +137,4 @@ def ending() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stop.close()
