@@ -234,7 +234,7 @@ def test_the_metrics_of_a_daemon_that_works(house: House, queue: LiveQueue) -> N
     assert page.dispatch("boot_outcomes", outcome="success") >= 1
     assert page.dispatch("driver_operations", operation="Create", error="0") >= 1
     assert page.dispatch("containers_time_from_queue_to_crunch_run_seconds_count") == 2
-    assert set(page.of("loop_pass_duration_seconds", "loop")) == {"queue-sync", "scheduler", "lifecycle", "prober"}
+    assert set(page.of("loop_pass_duration_seconds", "loop")) == {"queue-sync", "scheduler", "next-step", "lifecycle", "prober"}
     assert page.dispatch("queue_poll_records") >= 0
     assert page.of("bugs_total", "where") == {}
     before = page["arvados_config_load_timestamp_seconds"].samples

@@ -6,7 +6,7 @@ Intervals that the site named are obeyed exactly, as the longest gap; where it n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from dispatcher.core import pacing, quotas, window
 from dispatcher.core.looks import Look
@@ -57,13 +57,17 @@ def poll_due_s(state: State, now: float) -> float:
 
 def reads_due(state: State, now: float) -> tuple[list[str], float]:
     """Whose record has to be asked for now, and when the next one is due. Processes without a container come first."""
-    wanted = [c for c in state.containers.all() if c.read_due and not c.reading and c.writing is None]
+    wanted = [c for part in state.containers.parts(_to_be_read) for c in part]
     if window.in_full_next(state, now):  # a page in full tells most of it
         wanted = [c for c in wanted if c.requirements is not None or c.observed_s < state.queue.page_s]
     due = [c for c in wanted if c.ask_after_s <= now]
     later_s = min((c.ask_after_s for c in wanted if c.ask_after_s > now), default=math.inf)
     due.sort(key=_urgency)
     return [*_unknown_strays(state, now), *(container.uuid for container in due)], later_s
+
+
+def _to_be_read(containers: Collection[Container]) -> list[Container]:
+    return [c for c in containers if c.read_due and not c.reading and c.writing is None]
 
 
 def _urgency(container: Container) -> tuple[bool, int, str]:
@@ -90,11 +94,15 @@ def plan_queue(state: State, now: float) -> list[Action]:
     look = _look(state, now)
     actions: list[Action] = [] if look is None else [PollQueue(look=look)]
     uuids = reads_due(state, now)[0] if reads_open_s(state, now) <= now else []
-    in_flight = sum(1 for c in state.containers.all() if c.reading) // READ_BATCH
+    in_flight = sum(state.containers.parts(_being_read)) // READ_BATCH
     left = min(READS_AT_ONCE - in_flight, int(polls.tokens(state.queue, now)), 1 if state.queue.backlog else READS_AT_ONCE)
     for start in range(0, len(uuids), READ_BATCH)[: max(0, left)]:
         actions.append(ReadContainers(uuids=tuple(uuids[start : start + READ_BATCH])))
     return [action for action in actions if legal(state, action, now) is None]
+
+
+def _being_read(containers: Collection[Container]) -> int:
+    return sum(1 for c in containers if c.reading)
 
 
 def _look(state: State, now: float) -> Look | None:
@@ -106,12 +114,12 @@ def _look(state: State, now: float) -> Look | None:
 
 def reads_open_s(state: State, now: float) -> float:
     """When records may be asked for: with a backlog not often, so that looks have their share; sooner for newcomers."""
-    newcomers = state.queue.backlog and state.containers.once(_unread)
+    newcomers = state.queue.backlog and any(state.containers.parts(_unread))
     pause_s = READ_PAUSE_S if newcomers else READ_LONG_PAUSE_S if state.queue.backlog else 0.0
     return max(state.queue.asked_s + pause_s, polls.tokens_at(state.queue, 1.0, now))
 
 
-def _unread(containers: Sequence[Container]) -> bool:
+def _unread(containers: Collection[Container]) -> bool:
     """Whether somebody waits to be read for the first time."""
     return any(c.requirements is None and c.read_due and not c.reading for c in containers)
 

@@ -1,12 +1,12 @@
 """A small persistent map: setting a key gives a new map and leaves the old one as it was.
 
-Two levels: a row of buckets, each a plain dict. A change copies one bucket and the row, never the whole; the row grows with the
-map. Order depends on keys and history alone, never on the process, so that a simulation repeats exactly.
+Two levels: a row of buckets, each a dict that nobody changes once it is in a row. A change copies one bucket and the row, never
+the whole; the row grows with the map. Order depends on keys and history alone, so that a simulation repeats exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -29,13 +29,24 @@ def _hash(key: str) -> int:
     return int.from_bytes(key[-8:].encode("utf-8", "surrogatepass"), "little")
 
 
+def _make_of(values: Collection[V], make: Callable[..., R], context: object) -> R:
+    return make(values) if context is None else make(values, context)
+
+
+class _Bucket(dict[str, V]):
+    """A part of a map. ``made``: what pure functions made of it, which dies with it."""
+
+    __slots__ = ("made",)
+    made: dict[Any, tuple[object, Any]]
+
+
 class Map(Mapping[str, V]):
     """An immutable mapping from text to values."""
 
     __slots__ = ("_all", "_count", "_made", "_row")
 
     def __init__(self, items: Iterable[tuple[str, V]] = ()) -> None:
-        self._row: tuple[dict[str, V], ...] = ({},)
+        self._row: tuple[_Bucket[V], ...] = (_Bucket(),)
         self._count = 0
         self._all: list[V] | None = None
         self._made: dict[Any, Any] = {}
@@ -43,14 +54,14 @@ class Map(Mapping[str, V]):
         self._row, self._count = made._row, made._count
 
     @classmethod
-    def _make(cls, row: tuple[dict[str, V], ...], count: int) -> Map[V]:
+    def _make(cls, row: tuple[_Bucket[V], ...], count: int) -> Map[V]:
         made = cls.__new__(cls)
         made._row, made._count, made._all, made._made = row, count, None, {}
         return made if count <= _MOST_IN[len(row)] else made._widened()
 
     def _widened(self) -> Map[V]:
         """The same with a longer row. A row never shrinks: a map that was large once will be so again."""
-        wide: tuple[dict[str, V], ...] = tuple({} for _ in range(_buckets_for(self._count)))
+        wide: tuple[_Bucket[V], ...] = tuple(_Bucket() for _ in range(_buckets_for(self._count)))
         for key, value in self.items():
             wide[_hash(key) % len(wide)][key] = value
         return self._make(wide, self._count)
@@ -88,13 +99,28 @@ class Map(Mapping[str, V]):
         made: R = self._made[known]
         return made
 
+    def parts(self, make: Callable[..., R], context: object = None) -> list[R]:
+        """What a pure function makes of the values of each part, and of a context if one is given. It is kept with the part: maps
+        that share a part share it, and a change makes anew what it touches. Another context takes the place of the last one."""
+        found = []
+        for bucket in self._row:
+            try:
+                kept = bucket.made.get(make)
+            except AttributeError:  # nothing was made of it yet
+                bucket.made, kept = {}, None
+            if kept is None or kept[0] is not context:
+                kept = bucket.made[make] = (context, _make_of(bucket.values(), make, context))
+            found.append(kept[1])
+        return found
+
     def set(self, key: str, value: V) -> Map[V]:
         """This map with ``key`` holding ``value``; the same map when it does already."""
         index = self._index(key)
         bucket = self._row[index]
         if key in bucket and bucket[key] is value:
             return self
-        changed = {**bucket, key: value}
+        changed = _Bucket(bucket)
+        changed[key] = value
         count = self._count + len(changed) - len(bucket)
         return self._make((*self._row[:index], changed, *self._row[index + 1 :]), count)
 
@@ -104,17 +130,17 @@ class Map(Mapping[str, V]):
         bucket = self._row[index]
         if key not in bucket:
             return self
-        changed = bucket.copy()
+        changed = _Bucket(bucket)
         del changed[key]
         return self._make((*self._row[:index], changed, *self._row[index + 1 :]), self._count - 1)
 
     def update(self, items: Iterable[tuple[str, V]]) -> Map[V]:
         """Many keys at once: each bucket that is touched is copied once."""
-        touched: dict[int, dict[str, V]] = {}
+        touched: dict[int, _Bucket[V]] = {}
         for key, value in items:
             index = self._index(key)
             if index not in touched:
-                touched[index] = self._row[index].copy()
+                touched[index] = _Bucket(self._row[index])
             touched[index][key] = value
         if not touched:
             return self

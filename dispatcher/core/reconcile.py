@@ -5,7 +5,7 @@ Each rule is one line of the table in ``_judge``; the first that applies decides
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from dispatcher.core import ending
 from dispatcher.core.messages import (
@@ -34,16 +34,23 @@ def plan(state: State, now: float) -> list[Action]:
 
 
 def _containers(state: State, now: float) -> Iterator[Action]:
-    waiting = ContainerState.QUEUED
-    for container in state.containers.all():
-        # The common case first: a container that waits in the queue, or runs where it should, needs nothing here.
-        if container.state is waiting and container.priority > 0 and container.exited_s is None and container.instance is None:
-            if container.fit is not None and container.fit.problem and container.writing is None:
-                yield CancelContainer(uuid=container.uuid, error=container.fit.problem)
-        elif container.writing is None and _process(state, container) is None and container.uuid not in state.strays:
+    for container in (c for part in state.containers.parts(_not_just_waiting) for c in part):
+        # The common case first: a container that runs where it should needs nothing here.
+        if _process(state, container) is None and container.uuid not in state.strays:
             action = _judge(state, container, now)
             if action is not None:
                 yield action
+
+
+def _not_just_waiting(containers: Collection[Container]) -> list[Container]:
+    """Those of whom no write is on its way, without the many that wait in the queue and need nothing here."""
+    return [c for c in containers if c.writing is None and not _just_waits(c)]
+
+
+def _just_waits(container: Container) -> bool:
+    if container.state is not ContainerState.QUEUED or container.priority < 1 or container.exited_s is not None:
+        return False
+    return container.instance is None and (container.fit is None or not container.fit.problem)
 
 
 def _process(state: State, container: Container) -> Process | None:
@@ -59,7 +66,7 @@ def _judge(state: State, container: Container, now: float) -> Action | None:
     if container.exited_s is not None and container.observed_s <= container.exited_s:
         return None  # only a record that was asked for after the end says what became of it
     if container.state is ContainerState.QUEUED:
-        return ForgetContainer(uuid=uuid) if container.priority < 1 else ReleaseContainer(uuid=uuid)
+        return _judge_queued(container)
     if container.exited_s is None and container.instance is not None and _taken_elsewhere(container):
         return ReleaseContainer(uuid=uuid)
     if not container.ours:
@@ -67,6 +74,15 @@ def _judge(state: State, container: Container, now: float) -> Action | None:
     if container.state is ContainerState.RUNNING:
         return _judge_running(state, container, now)
     return _judge_locked(state, container, now)
+
+
+def _judge_queued(container: Container) -> Action:
+    if container.priority < 1:
+        return ForgetContainer(uuid=container.uuid)
+    if container.exited_s is None and container.instance is None:  # it waits, and no instance type can run it
+        assert container.fit is not None
+        return CancelContainer(uuid=container.uuid, error=container.fit.problem)
+    return ReleaseContainer(uuid=container.uuid)
 
 
 def _taken_elsewhere(container: Container) -> bool:

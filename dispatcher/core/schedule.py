@@ -1,7 +1,8 @@
 """Containers onto instances: start, lock, bind, create, make room. One pure pass over everything; nothing is remembered.
 
 A container is locked only when an instance for it exists, never to wait for quota or capacity. Containers with the same need
-and the same eligible types share one ``Shape``, so that a pass costs containers + shapes × instances, not their product.
+and the same eligible types share one ``Shape``, so that a pass costs containers + shapes × instances, not their product; and
+only those are looked at one by one for whom a place may be had.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from operator import attrgetter
 
 from dispatcher.core import pacing, replacing, setbacks, sizing, spending, turns
+from dispatcher.core.limits import instance_limit, supervisor_limit
 from dispatcher.core.messages import (
     Action,
     BindContainer,
@@ -35,82 +36,22 @@ from dispatcher.core.model import (
 from dispatcher.core.reasons import NO_REASON, Reason, not_startable
 from dispatcher.core.refusals import cause_of
 from dispatcher.core.slots import Decision as Decision
-from dispatcher.core.slots import Shape, Slot, slot_of
+from dispatcher.core.slots import Shape, Slot, slots_of
 from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
 from dispatcher.core.transitions.room import accepts_work, empty, unfit_cause
+from dispatcher.core.waiting import Lines, queued, turn_of, waiting
 
 Draw = Callable[[], tuple[str, str]]
 """Draws a fresh instance name and an instance secret: identity and chance enter from outside."""
 
 SLOW_BOOT_S = 60.0  # from then on what the probes of a booting instance say is told
+FIRST = 32  # so many who have no place on a ready instance are looked at by ``next_step``
 SUPERVISORS = Reason("supervisors", "as many supervisors run as SupervisorFraction allows")
 PACE = Reason("pace", "more instances are asked for as soon as the pace of creates allows")
 
 
-# ------------------------------------------------------------------------------------------------------------------ limits
-
-
-def container_cap(state: State) -> int | None:
-    """The dynamic cap on which the limit on supervisors rests: the estimate or MaxInstances, and what there is when the
-    cloud refuses more. None: no cap."""
-    settings = state.settings
-    cap = settings.initial_quota_estimate or settings.max_instances or None
-    refused = [h for h in state.holdoffs.values() if h.call == "create" and h.key == "*" and h.kind is HoldoffKind.QUOTA]
-    if refused:
-        cap = min(cap or len(state.instances), len(state.instances))
-    return max(1, cap) if cap is not None else None
-
-
-def supervisor_limit(state: State) -> int | None:
-    """How many supervisors may run at once: their fraction of the cap, at least one, and never the last slot."""
-    fraction, cap = state.settings.supervisor_fraction, container_cap(state)
-    if fraction <= 0 or cap is None:
-        return None
-    most = max(1, math.floor(cap * fraction))
-    return min(most, cap - 1) if cap > 1 else most
-
-
-def instance_limit(state: State) -> tuple[float, Reason]:
-    """How many more instances may be asked for as a whole, and what limits it."""
-    settings = state.settings
-    left, name = math.inf, NO_REASON
-    if settings.max_instances > 0:
-        left = settings.max_instances - len(state.instances)
-        name = Reason("max-instances", f"MaxInstances ({settings.max_instances}) is reached")
-    if settings.initial_quota_estimate > 0:
-        ready = sum(1 for i in state.instances.all() if i.phase is Phase.READY)
-        most = max(settings.initial_quota_estimate, ready * 11 // 10 + 1)
-        if most - len(state.instances) < left:
-            left = most - len(state.instances)
-            name = Reason("initial-quota", f"InitialQuotaEstimate allows {most} instances for now")
-    return left, name
-
-
-# ------------------------------------------------------------------------------------------------------------------ queue
-
-
-def _waiting(state: State) -> tuple[list[Container], list[Container], list[Container]]:
-    """Containers that may need something from this pass: those that have a place, those Locked without one, and the Queued."""
-    queued, locked = ContainerState.QUEUED, ContainerState.LOCKED
-    found = [
-        c
-        for c in state.containers.all()
-        if c.priority > 0 and c.writing is None and (c.state is queued or (c.state is locked and c.ours))
-    ]
-    return (
-        [c for c in found if c.instance is not None],
-        [c for c in found if c.instance is None and c.state is locked],
-        [c for c in found if c.instance is None and c.state is queued],
-    )
-
-
-def _in_turn(containers: list[Container]) -> list[Container]:
-    """By priority, then who was here first. Three stable sorts, the last one counts most: faster than one with three keys."""
-    containers.sort(key=attrgetter("uuid"))
-    containers.sort(key=attrgetter("first_seen_s"))
-    containers.sort(key=attrgetter("priority"), reverse=True)
-    return containers
+# ------------------------------------------------------------------------------------------------------------------- pass
 
 
 class _Pass:
@@ -119,15 +60,14 @@ class _Pass:
     def __init__(self, state: State, now: float, draw: Draw | None) -> None:
         self.state, self.now, self.draw = state, now, draw
         self.decision = Decision()
-        self.slots = sorted(
-            (s for i in state.instances.all() if (s := slot_of(state, i, now)) is not None), key=lambda slot: slot.rank
-        )
+        self.slots = slots_of(state, now)
         self.shapes: dict[tuple[Resources, tuple[str, ...], str], Shape] = {}
         self.known_shapes: dict[int, Shape] = {}
         self.locks_left = locks.free(state.queue, now)
         self.limit_left, self.limit_name = instance_limit(state)
         self.creates_left = min(creates_left(state), pacing.tokens(state, "create", now))
         self.price_asked = 0.0  # by the hour, of what this pass asks for
+        self.bought = 0  # instances that this pass asks for
         self.ahead: dict[str, float] = {}  # types on their way for those who were served → since when
         self.unplaced = 0
         self.troubles: dict[str, str] = {}  # instance type → what is wrong with its boots
@@ -159,14 +99,40 @@ class _Pass:
 
     def hopeless(self) -> bool:
         """Whether no place can be had any more, and enough are waiting for all that may be freed."""
-        return bool(self.decision.over_limit) and self.unplaced >= len(self.slots)
+        return bool(self.decision.over_limit) and self.unplaced >= len(self.slots) + self.leaving
+
+    @cached_property
+    def leaving(self) -> int:
+        """How many instances make room already."""
+        return sum(1 for i in self.state.instances.all() if i.phase is Phase.SHUTDOWN)
 
     def serve_all(self, group: list[Container], *, everyone: bool) -> None:
         """One after another, as long as there is hope."""
-        for container in _in_turn(group):
+        for container in sorted(group, key=turn_of):
             if not everyone and self.hopeless():
                 return
             self.serve(container)
+
+    def serve_lines(self, lines: Lines, most: float = math.inf) -> None:
+        """Those who wait, ``most`` of them at most, in turn. A line for which nothing can be had is counted and put aside as a
+        whole, until something is bought that some of it might get."""
+        while most > 0 and (head := lines.head()) is not None:
+            container, line = head
+            if not line.odd and self._in_vain(container):
+                self.unplaced += lines.put_aside()
+                continue
+            bought, most = self.bought, most - 1
+            self.serve(container)
+            lines.pop()
+            if self.bought > bought:
+                self.unplaced -= lines.take_up()
+
+    def _in_vain(self, container: Container) -> bool:
+        """Whether nobody of its line finds a place now, whoever it is."""
+        if self.decision.over_limit:
+            return True
+        shape = self._shape(container)
+        return bool(shape.refused) and self._find(shape, None) is None
 
     # -- one container
 
@@ -341,6 +307,7 @@ class _Pass:
             if not self.act(wanted):
                 shape.refused = Reason("starting-up", "the cloud has not been listed twice yet")
                 return None
+        self.bought += 1
         self.creates_left -= 1
         self.limit_left -= 1
         self.price_asked += spending.price_of(self.state, type_name)
@@ -384,7 +351,7 @@ class _Pass:
         """When a limit on all instances keeps containers waiting, instances that this pass had no use for give way."""
         if not self.decision.over_limit:
             return
-        leaving = sum(1 for i in self.state.instances.all() if i.phase is Phase.SHUTDOWN)
+        leaving = self.leaving
         for slot in self._unused():
             if self.unplaced <= leaving:
                 return
@@ -407,31 +374,57 @@ def _supervises(container: Container) -> bool:
 
 def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool = False) -> Decision:
     """One pass. Without ``draw`` nothing is asked for, as for an explanation; ``everyone``: a reason for each that waits."""
-    turn = _Pass(state, now, draw)
-    placed, locked, queued = _waiting(state)
-    seated = sorted(_in_turn(placed), key=lambda c: c.state is ContainerState.QUEUED)
-    for container in (c for c in seated if not _awaits_boot(state, c)):
+    turn, wait = _Pass(state, now, draw), waiting(state)
+    seated, booting = _seated(state, wait.placed)
+    for container in seated:
         turn.serve(container)
-    _serve_unplaced(turn, locked, everyone)
-    for container in (c for c in seated if _awaits_boot(state, c)):  # after those who gave up a place like theirs to move
+    if everyone or not turn.hopeless():
+        turn.serve_all(wait.locked, everyone=everyone)
+    for container in booting:  # after those who gave up a place like theirs to move
         turn.serve(container)
-    _serve_unplaced(turn, queued, everyone)
+    if everyone:
+        turn.serve_all(queued(state), everyone=True)
+    elif not turn.hopeless():
+        turn.serve_lines(Lines(wait.lines))
     turn.serve_expected()
     turn.make_room()
     return turn.decision
+
+
+def _seated(state: State, placed: list[Container]) -> tuple[list[Container], list[Container]]:
+    """Those that have a place on an instance that is ready, and those that wait until theirs is: in turn, the Queued last."""
+    found = sorted(placed, key=lambda c: (c.state is ContainerState.QUEUED, turn_of(c)))
+    ready = [c for c in found if not _awaits_boot(state, c)]
+    return ready, [c for c in found if _awaits_boot(state, c)]
 
 
 def _awaits_boot(state: State, container: Container) -> bool:
     return container.instance is not None and state.instances[container.instance].phase is not Phase.READY
 
 
-def _serve_unplaced(turn: _Pass, group: list[Container], everyone: bool) -> None:
-    if everyone or not turn.hopeless():  # asked before anybody is sorted, which is most of the work
-        turn.serve_all(group, everyone=everyone)
-
-
 def plan(state: State, now: float, draw: Draw) -> list[Action]:
     """What to do now with the containers that wait."""
-    if not state.leadership.leading or state.cloud.listed_s < state.leadership.since_s:
+    return decide(state, now, draw).actions if _may_plan(state) else []
+
+
+def _may_plan(state: State) -> bool:
+    return state.leadership.leading and state.cloud.listed_s >= state.leadership.since_s
+
+
+def next_step(state: State, now: float, *, first: int = FIRST) -> list[Action]:
+    """The beginning of a pass, and nothing else: starts on instances that are ready, then the first few. What is decided
+    here the whole pass decides too, which follows; so nobody is overtaken, however often this is asked. It buys nothing: two who
+    plan on one snapshot would buy twice, while a start or a lock is accepted once."""
+    if not _may_plan(state):
         return []
-    return decide(state, now, draw).actions
+    turn, wait = _Pass(state, now, lambda: ("not asked for", "")), waiting(state)
+    seated, booting = _seated(state, wait.placed)
+    for container in seated:
+        turn.serve(container)
+    left = first - len(wait.locked) - len(booting)
+    if left > 0:  # all of those come before the first in line
+        turn.serve_all(wait.locked, everyone=True)
+        for container in booting:
+            turn.serve(container)
+        turn.serve_lines(Lines(wait.lines), left)
+    return [action for action in turn.decision.actions if not isinstance(action, CreateInstance)]

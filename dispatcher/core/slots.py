@@ -1,18 +1,23 @@
 """Where a pass may put containers: the instances that take work, with the room that is left in this pass; and what it decided.
 
-Containers with the same need, eligible types and image share one ``Shape``. All are scratch paper of one pass; nothing is kept.
+Containers with the same need, eligible types and image share one ``Shape``. Both are scratch paper of one pass.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple
 
 from dispatcher.core import sizing
 from dispatcher.core.messages import Action
-from dispatcher.core.model import Fit, Instance, Phase, Resources, State
+from dispatcher.core.model import NEVER, Fit, Instance, Phase, Resources, State
 from dispatcher.core.reasons import NO_REASON, Reason
-from dispatcher.core.transitions.room import accepts_work, room, shares_vcpu
+from dispatcher.core.settings import Settings
+from dispatcher.core.transitions.room import accepts_work, refuses, room_by, shares_vcpu
+from dispatcher.driver import InstanceType
 
 Rank = tuple[int, int, float, int, int, int, str]
 
@@ -53,28 +58,57 @@ class Shape:
     over_quota: bool = False  # and that is a quota
 
 
-def slot_of(state: State, instance: Instance, now: float) -> Slot | None:
-    if accepts_work(state, instance, now) is not None:
+class _Opening(NamedTuple):
+    """What of a slot follows from its instance and the settings alone. Shared by passes: nobody changes it."""
+
+    rank: Rank
+    left: Resources
+    shared: bool
+    places: float
+    instance: Instance
+
+
+def slots_of(state: State, now: float) -> list[Slot]:
+    """A slot for each instance that takes work now and has room, best first."""
+    parts = state.instances.parts(_openings, state.settings)
+    taking = [
+        opening
+        for part in parts
+        for opening in part
+        if opening.instance.phase is Phase.READY or accepts_work(state, opening.instance, now) is None
+    ]
+    taking.sort(key=itemgetter(0))
+    return [_slot(opening) for opening in taking]
+
+
+def _slot(opening: _Opening) -> Slot:
+    rank, left, shared, places, instance = opening
+    return Slot(instance.name, instance.type, instance.phase, left, shared, places, rank, instance.image, instance)
+
+
+def _openings(instances: Collection[Instance], settings: Settings) -> list[_Opening]:
+    """Of the instances that take work at some time."""
+    return [found for instance in instances if refuses(instance, NEVER) is None and (found := _opening(instance, settings))]
+
+
+def _opening(instance: Instance, settings: Settings) -> _Opening | None:
+    offer = settings.instance_types.get(instance.type)
+    if offer is None or _full(instance, offer):
         return None
-    left = None if _full(state, instance) else room(state, instance)
+    left = room_by(settings, instance)
     if left is None or left.vcpus < 1:
         return None
-    offer = state.settings.instance_types[instance.type]
-    most = state.settings.max_running_containers_per_instance
+    most = settings.max_running_containers_per_instance
     ready = 0 if instance.phase is Phase.READY else 1
     rank = (
         ready, -len(instance.bound), offer.price, -offer.vcpus, -offer.ram_bytes, -offer.scratch_bytes, instance.name,
     )  # fmt: skip
-    return Slot(
-        name=instance.name, type=instance.type, phase=instance.phase, left=left, shared=shares_vcpu(instance),
-        places=most - len(instance.bound) if most else math.inf, rank=rank, instance=instance, image=instance.image,
-    )  # fmt: skip
+    return _Opening(rank, left, shares_vcpu(instance), most - len(instance.bound) if most else math.inf, instance)
 
 
-def _full(state: State, instance: Instance) -> bool:
+def _full(instance: Instance, offer: InstanceType) -> bool:
     """The usual case, seen at once: every vcpu is taken."""
-    offer = state.instance_type(instance.type)
-    return offer is not None and sum(need.vcpus for need in instance.bound.values() if need is not None) >= offer.vcpus
+    return sum(need.vcpus for need in instance.bound.values() if need is not None) >= offer.vcpus
 
 
 @dataclass(slots=True)
@@ -85,6 +119,7 @@ class Decision:
     reasons: dict[str, Reason] = field(default_factory=dict)
     over_limit: Reason = NO_REASON  # what limits the number of instances as a whole
     ahead: dict[str, str] = field(default_factory=dict)  # uuid → what room there is for it when its instance ends
+    # These two count everybody only when everyone was asked for:
     promised: int = 0  # containers that have no place yet, and an instance for them is on its way
     shut_out: int = 0  # containers that get none because of a quota, or a limit on instances or supervisors
 

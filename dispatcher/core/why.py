@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from dispatcher.core import explain, pacing, schedule, sizing, spending, what_if
+from dispatcher.core import explain, pacing, sizing, spending, what_if
+from dispatcher.core.limits import instance_limit
 from dispatcher.core.model import NEVER, Container, Fit, Instance, Phase, Requirements, State
 from dispatcher.core.reasons import ON_THEIR_WAY, Reason
 from dispatcher.core.what_if import Change as Change
@@ -130,7 +131,7 @@ def _why_not(state: State, asks: Requirements, fit: Fit, offer: InstanceType, ch
     held = pacing.holdoff(state, "create", offer.name, now)
     if held is not None:
         return f"{held.kind.value}: {held.reason} (not asked for before {held.until_s - now:.0f} s have passed)"
-    left, limit = schedule.instance_limit(state)
+    left, limit = instance_limit(state)
     return limit.text if left < 1 else spending.why_not(state, offer.name, 0.0, now)
 
 

@@ -7,10 +7,10 @@ behind containers that no instance can take.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from itertools import islice
 
-from dispatcher.core import pacing, schedule
+from dispatcher.core import limits, pacing
 from dispatcher.core.looks import PAGE, PEEK, Look
 from dispatcher.core.model import NEVER, Container, ContainerState, State
 from dispatcher.core.transitions import polls
@@ -29,8 +29,12 @@ RESERVE = 1.0  # list requests that are kept for what cannot wait
 
 def beyond(state: State) -> int:
     """How many containers wait that were not read; as of the last count."""
-    held = sum(1 for c in state.containers.all() if c.state is ContainerState.QUEUED and c.priority > 0)
+    held = sum(state.containers.parts(_wanted))
     return max(0, (state.queue.waiting or 0) - held)
+
+
+def _wanted(containers: Collection[Container]) -> int:
+    return sum(1 for c in containers if c.state is ContainerState.QUEUED and c.priority > 0)
 
 
 # ------------------------------------------------------------------------------------------------------------- the next look
@@ -44,7 +48,7 @@ def at_top(state: State, now: float) -> Look:
     many = in_full_next(state, now)
     page = everything or many or now >= queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
     exact = not queue.backlog or queue.counted_s < state.leadership.since_s
-    full = first or (queue.hinted_s != NEVER and not queue.backlog and state.containers.once(_few_wait))
+    full = first or (queue.hinted_s != NEVER and not queue.backlog and sum(state.containers.parts(_queued)) < FEW)
     return Look(
         own=everything or not (queue.backlog or queue.hinted_new),
         size=PAGE if page else PEEK,
@@ -54,9 +58,10 @@ def at_top(state: State, now: float) -> Look:
     )
 
 
-def _few_wait(containers: Sequence[Container]) -> bool:
-    """Whether an answer that tells all about everybody who waits is small: it saves a second question about who is new."""
-    return sum(1 for c in containers if c.state is ContainerState.QUEUED) < FEW
+def _queued(containers: Collection[Container]) -> int:
+    """When they are few, an answer that tells all about everybody who waits is small: it saves a second question about who is
+    new."""
+    return sum(1 for c in containers if c.state is ContainerState.QUEUED)
 
 
 def aside(state: State, now: float) -> Look | None:
@@ -95,11 +100,13 @@ def in_full_next(state: State, now: float) -> bool:
     """Whether the last page showed so many newcomers that a page in full is cheaper than asking for each."""
     if state.settings.poll_interval_s is not None or now < state.queue.full_refused_s + FULL_AGAIN_S:
         return False
-    return state.containers.once(_unread, state.queue.page_s) > UNREAD_MANY
+    page_s = state.queue.page_s
+    return sum(1 for part in state.containers.parts(_unread) for seen_s in part if seen_s >= page_s) > UNREAD_MANY
 
 
-def _unread(containers: Sequence[Container], page_s: float) -> int:
-    return sum(1 for c in containers if c.requirements is None and c.observed_s >= page_s)
+def _unread(containers: Collection[Container]) -> list[float]:
+    """When those were last observed of whom it is not known what they need."""
+    return [c.observed_s for c in containers if c.requirements is None]
 
 
 def deeper(state: State, now: float) -> Look | None:
@@ -148,7 +155,7 @@ def usable_types(state: State, now: float) -> frozenset[str]:
 
 
 def _requestable(state: State, now: float) -> frozenset[str]:
-    if schedule.instance_limit(state)[0] < 1:
+    if limits.instance_limit(state)[0] < 1:
         return frozenset()
     return frozenset(name for name in state.settings.instance_types if pacing.holdoff(state, "create", name, now) is None)
 
@@ -160,7 +167,7 @@ def places(state: State, now: float) -> int:
         if accepts_work(state, instance, now) is None and (left := room(state, instance)) is not None:
             free += max(0, left.vcpus)
     types = _requestable(state, now)
-    return free + int(min(MOST_WANTED, schedule.instance_limit(state)[0] * _packing(state, types) if types else 0))
+    return free + int(min(MOST_WANTED, limits.instance_limit(state)[0] * _packing(state, types) if types else 0))
 
 
 def _packing(state: State, types: frozenset[str]) -> int:

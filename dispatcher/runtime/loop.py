@@ -38,7 +38,7 @@ class LoopSpec:
 
 
 class Loop:
-    """One of the four named threads, or its equal in virtual time."""
+    """One of the named threads, or its equal in virtual time."""
 
     def __init__(
         self, spec: LoopSpec, store: Store, clock: Clock, dispatch: Callable[[Action, int], None],

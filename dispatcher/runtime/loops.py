@@ -1,12 +1,12 @@
-"""The table of the four loops. To know what a thread does, read its row."""
+"""The table of the loops. To know what a thread does, read its row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from dispatcher.core import cadence, catalogue, lifecycle, pacing, patience, reconcile, replacing, schedule, turns
-from dispatcher.core.model import State
+from dispatcher.core.model import NEVER, Container, State
 from dispatcher.core.schedule import Draw
 from dispatcher.runtime.loop import LoopSpec
 
@@ -25,6 +25,12 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(reconcile.plan, patience.plan, lambda state, now: schedule.plan(state, now, draw)),
             topics=("containers", "queue", "instances", "cloud", "control"),
             due=_earliest(reconcile.due_s, patience.due_s, _attempts_due_s),
+        ),
+        LoopSpec(  # the beginning of the scheduler's pass, while that one computes or rests
+            name="next-step",
+            planners=(schedule.next_step,),
+            topics=("room",),
+            due=lambda state, now: math.inf,
         ),
         LoopSpec(
             name="lifecycle",
@@ -47,7 +53,7 @@ def _earliest(*dues: Callable[[State, float], float]) -> Callable[[State, float]
 
 def _attempts_due_s(state: State, now: float) -> float:
     """When a container or a kind of call that was held off may be tried again."""
-    times = [c.not_before_s for c in state.containers.all() if c.not_before_s > now]
+    times = [at_s for part in state.containers.parts(_held_back) for at_s in part if at_s > now]
     times += [held.until_s for held in state.holdoffs.values() if held.until_s > now]
     times += turns.due_s(state, now)
     times += replacing.due_s(state, now)
@@ -58,6 +64,10 @@ def _attempts_due_s(state: State, now: float) -> float:
     if state.leadership.quiet_until_s > now:
         times.append(state.leadership.quiet_until_s)
     return min(times, default=math.inf)
+
+
+def _held_back(containers: Collection[Container]) -> list[float]:
+    return [c.not_before_s for c in containers if c.not_before_s != NEVER]
 
 
 def _probes_due_s(state: State, now: float) -> float:

@@ -6,11 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dispatcher.core.messages import Action, Event, ForgetContainer, OutputFetched, Probed, ProbeInstance
-from dispatcher.core.model import Instance, State
+from dispatcher.core.messages import (
+    Action,
+    ContainersRead,
+    ContainerWritten,
+    Event,
+    ForgetContainer,
+    OutputFetched,
+    Probed,
+    ProbeInstance,
+)
+from dispatcher.core.model import Instance, QueueWrite, State
 from dispatcher.core.transitions.room import UNANSWERED_PROBES
 
-TOPICS = ("containers", "queue", "instances", "cloud", "control")
+TOPICS = ("containers", "queue", "instances", "cloud", "control", "room")
+FEW = 10  # so many records are news of somebody, more are a page of the queue
 
 
 def touched(before: State, after: State, message: Event | Action) -> Iterator[str]:
@@ -30,6 +40,21 @@ def touched(before: State, after: State, message: Event | Action) -> Iterator[st
         or before.holdoffs is not after.holdoffs
     ):
         yield "control"
+    if _may_start_somebody(before, after, message):
+        yield "room"
+
+
+def _may_start_somebody(before: State, after: State, message: Event | Action) -> bool:
+    """The few things after which somebody may be locked or started at once: a lock that succeeded, an instance that came up or
+    on which something ended, and a newcomer."""
+    if isinstance(message, ContainerWritten):
+        return message.write is QueueWrite.LOCK
+    if isinstance(message, ContainersRead):
+        return len(message.records) <= FEW
+    if not isinstance(message, Probed):
+        return False
+    old, new = before.instances.get(message.name), after.instances.get(message.name)
+    return old is not None and new is not None and (old.phase is not new.phase or old.bound is not new.bound)
 
 
 def _says_nothing(before: State, after: State, message: Event | Action) -> bool:

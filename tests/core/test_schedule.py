@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
+from dispatcher.core import limits, schedule
 from dispatcher.core import messages as m
-from dispatcher.core import schedule
 from dispatcher.core.model import ContainerState, DestroyCause, Holdoff, HoldoffKind, IdleBehavior, Phase
 from tests.core.build import C1, C2, C3, GIB, NOW, after, container, instance, kill, offer, process, settings, state, wants
 
@@ -304,7 +304,7 @@ SUPERVISORS = [
 @pytest.mark.parametrize(("fraction", "most", "limit"), SUPERVISORS)
 def test_supervisors_never_take_everything(fraction, most, limit):
     """Their fraction of the cap, at least one, never the last slot."""
-    assert schedule.supervisor_limit(state(settings=settings(supervisor_fraction=fraction, max_instances=most))) == limit
+    assert limits.supervisor_limit(state(settings=settings(supervisor_fraction=fraction, max_instances=most))) == limit
 
 
 def test_a_supervisor_beyond_the_limit_waits_and_others_pass_it():

@@ -212,9 +212,9 @@ def test_a_due_time_that_cannot_be_told_does_not_end_the_loop() -> None:
 TABLE = loops(lambda: ("name", "secret"))
 
 
-def test_there_are_four_loops() -> None:
+def test_there_are_five_loops() -> None:
     """By their names, which health and logs show."""
-    assert [spec.name for spec in TABLE] == ["queue-sync", "scheduler", "lifecycle", "prober"]
+    assert [spec.name for spec in TABLE] == ["queue-sync", "scheduler", "next-step", "lifecycle", "prober"]
 
 
 @pytest.mark.parametrize("spec", TABLE, ids=lambda spec: spec.name)

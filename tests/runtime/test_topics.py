@@ -9,15 +9,32 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.maps import Map
-from dispatcher.core.model import CloudView, Holdoff, HoldoffKind, Leadership, Phase, Process, ProcessPhase, QueueView, State
+from dispatcher.core.model import (
+    CloudView,
+    ContainerRecord,
+    ContainerState,
+    Holdoff,
+    HoldoffKind,
+    Leadership,
+    Phase,
+    Process,
+    ProcessPhase,
+    QueueView,
+    QueueWrite,
+    State,
+)
 from dispatcher.core.settings import Settings
 from dispatcher.core.transitions import observe
-from dispatcher.runtime.topics import TOPICS, touched
+from dispatcher.runtime.topics import FEW, TOPICS, touched
 from tests.runtime.states import container, instance, leading, uuid
 
 PROBED = m.Probed(name="i1", began_s=10.0, report=m.ProbeReport(reached=True, processes=frozenset()))
 HINT = m.QueueHinted()
 RUNNING = Process(uuid=uuid(1), phase=ProcessPhase.RUNNING, since_s=1.0, changed_s=1.0)
+
+
+def record() -> ContainerRecord:
+    return ContainerRecord(uuid=uuid(1), state=ContainerState.LOCKED, priority=1)
 
 
 def topics(before: State, after: State, message: m.Event | m.Action = HINT) -> set[str]:
@@ -93,7 +110,23 @@ def test_a_probe_with_news_wakes_the_planners(known: dict[str, Any], learnt: dic
     """A row for each fact of an instance that a probe may change and somebody decides by."""
     before = leading(instance(**known))
     after = replace(before, instances=before.instances.set("i1", replace(before.instances["i1"], **learnt)))
-    assert topics(before, after, PROBED) == {"instances"}
+    room = {"room"} if {"phase", "bound"} & learnt.keys() else set()
+    assert topics(before, after, PROBED) == {"instances"} | room
+
+
+START_SOMEBODY: list[tuple[m.Event, bool]] = [
+    (m.ContainerWritten(uuid=uuid(1), write=QueueWrite.LOCK, record=record()), True),
+    (m.ContainerWritten(uuid=uuid(1), write=QueueWrite.CANCEL, record=record()), False),
+    (m.ContainersRead(began_s=1.0, asked=(uuid(1),), records=(record(),)), True),
+    (m.ContainersRead(began_s=1.0, asked=(uuid(1),), records=(record(),) * (FEW + 1)), False),
+    (m.QueueHinted(), False),
+]
+
+
+@pytest.mark.parametrize(("event", "wakes"), START_SOMEBODY, ids=lambda value: type(value).__name__)
+def test_what_may_start_somebody_at_once_wakes_the_next_step(event: m.Event, wakes: bool) -> None:
+    """A lock that succeeded and a newcomer do; a whole page of the queue is left to the full pass."""
+    assert ("room" in topics(leading(), replace(leading(), version=7), event)) is wakes
 
 
 def test_the_begin_of_a_probe_wakes_nobody() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dispatcher.core import sizing
 from dispatcher.core.model import Container, IdleBehavior, Instance, Phase, Resources, State
+from dispatcher.core.settings import Settings
 
 UNKNOWN_CREATE_S = 15.0  # an instance whose create has no known outcome takes no new work after this
 UNKNOWN_CAPACITY_S = 30.0  # how long instances found at start count as capacity before they answered
@@ -17,14 +18,19 @@ Reason = str | None
 
 def accepts_work(state: State, instance: Instance, now: float) -> Reason:
     """Why this instance takes no new container now, or None when it does."""
+    return refuses(instance, now)
+
+
+def refuses(instance: Instance, now: float) -> Reason:
+    """The same by the instance and the clock alone; what time may add to it is left out at a time before all."""
     if instance.idle_behavior is not IdleBehavior.RUN:
         return f"{instance.name} is on {instance.idle_behavior.value}"
     if instance.condemned or instance.failure or instance.kill_requested or instance.deleting:
         return f"{instance.name} is to go: {instance.condemned or instance.failure or instance.kill_requested or 'deleted'}"
-    return _phase_accepts(state, instance, now)
+    return _phase_accepts(instance, now)
 
 
-def _phase_accepts(state: State, instance: Instance, now: float) -> Reason:
+def _phase_accepts(instance: Instance, now: float) -> Reason:
     if instance.phase is Phase.SHUTDOWN:
         return f"{instance.name} shuts down"
     if instance.phase is Phase.CREATING and instance.create_unknown and now > instance.create_changed_s + UNKNOWN_CREATE_S:
@@ -45,10 +51,14 @@ def unfit_cause(instance: Instance) -> str:
 
 def room(state: State, instance: Instance) -> Resources | None:
     """What is left on an instance; None when that is not known or nothing more may be put there."""
-    instance_type = state.instance_type(instance.type)
+    return room_by(state.settings, instance)
+
+
+def room_by(settings: Settings, instance: Instance) -> Resources | None:
+    instance_type = settings.instance_types.get(instance.type)
     if instance_type is None or any(uuid not in instance.bound for uuid in instance.processes):
         return None
-    most = state.settings.max_running_containers_per_instance
+    most = settings.max_running_containers_per_instance
     if most and len(instance.bound) >= most:
         return None
     left = sizing.room(instance_type)

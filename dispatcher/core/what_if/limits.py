@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from dispatcher.core import schedule, sizing, spending
+from dispatcher.core import limits, sizing, spending
 from dispatcher.core.model import Container, State
 from dispatcher.core.values import replace
 from dispatcher.core.what_if import Change, Trial, creates, ended, refitted, with_settings
@@ -51,16 +51,16 @@ def _day(state: State, now: float) -> Iterator[Trial]:
 
 def supervisors(state: State, container: Container, now: float) -> Iterator[Trial]:
     """A larger share for them, or the end of one."""
-    if container.requirements is None or not container.requirements.supervisor or schedule.supervisor_limit(state) is None:
+    if container.requirements is None or not container.requirements.supervisor or limits.supervisor_limit(state) is None:
         return
     those = [c for c in state.containers.all() if c.requirements is not None and c.requirements.supervisor]
-    cap, seated = schedule.container_cap(state) or 1, [c for c in those if c.instance is not None]
+    cap, seated = limits.container_cap(state) or 1, [c for c in those if c.instance is not None]
     share = _up(min(1.0, len(those) / cap), 3)
     if share > state.settings.supervisor_fraction:
         change = Change(text=f"fits if `SupervisorFraction` ≥ {share:g}", kind="settings", key="SupervisorFraction", value=share)
         yield Trial(change=change, state=with_settings(state, supervisor_fraction=share))
     if seated:
-        left = len(those) - (schedule.supervisor_limit(state) or 0)
+        left = len(those) - (limits.supervisor_limit(state) or 0)
         change = Change(text=f"{left} of the supervisors that run end", kind="container", key="supervisors", value=left)
         after = state
         for other in seated[:left]:

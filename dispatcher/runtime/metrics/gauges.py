@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from dispatcher.core import explain, lifecycle, schedule, spending
+from dispatcher.core import explain, lifecycle, limits, spending
 from dispatcher.core.model import NEVER, CallReport, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
 from dispatcher.core.spending import price_of_instance
 from dispatcher.driver import InstanceType
@@ -90,7 +90,7 @@ def _placing(state: State, now_s: float) -> Iterator[Metric]:
     yield _one(c.OVER_QUOTA, decision.shut_out)
     causes = Counter(reason.cause for reason in explain.reasons(state, now_s).values())
     yield c.WAITING.family(((cause,), float(count)) for cause, count in causes.items())
-    yield _one(c.MAX_CONTAINERS, schedule.container_cap(state) or 0)
+    yield _one(c.MAX_CONTAINERS, limits.container_cap(state) or 0)
 
 
 # -------------------------------------------------------------------------------------------------------------- instances

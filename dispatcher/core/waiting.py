@@ -1,0 +1,159 @@
+"""Who waits, read off the parts of the map of containers: whatever did not change since the last pass is not looked at again.
+
+Those who wait for a place stand in one line for each ``Fit``, in turn. A line for which nothing can be had any more is put aside
+as a whole, and taken up again behind those who were served meanwhile should that change.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from dispatcher.core.model import NEVER, Container, ContainerState, Fit, State
+
+Turn = tuple[int, float, str]
+"""By priority, then who was here first: the smaller comes first."""
+Entry = tuple[int, float, str, Container]
+
+
+def turn_of(container: Container) -> Turn:
+    return (-container.priority, container.first_seen_s, container.uuid)
+
+
+@dataclass(slots=True)
+class _Part:
+    """The same of one part of the map. ``odd``: those who have to be looked at one by one."""
+
+    placed: list[Container] = field(default_factory=list)
+    locked: list[Container] = field(default_factory=list)
+    plain: dict[int, list[Entry]] = field(default_factory=dict)
+    odd: list[Entry] = field(default_factory=list)
+
+
+def _part(containers: Collection[Container]) -> _Part:
+    queued, locked = ContainerState.QUEUED, ContainerState.LOCKED
+    part = _Part()
+    for c in containers:
+        if c.priority < 1 or c.writing is not None or not (c.state is queued or (c.state is locked and c.ours)):
+            continue
+        if c.instance is not None:
+            part.placed.append(c)
+        elif c.state is locked:
+            part.locked.append(c)
+        elif c.fit is not None and not c.fit.problem and c.exited_s is None:
+            _line_up(part, c, c.fit)
+    for line in (part.odd, *part.plain.values()):
+        line.sort()
+    return part
+
+
+def _line_up(part: _Part, container: Container, fit: Fit) -> None:
+    entry = (*turn_of(container), container)
+    if container.not_before_s != NEVER or (container.requirements is not None and container.requirements.supervisor):
+        part.odd.append(entry)
+    else:
+        part.plain.setdefault(id(fit), []).append(entry)  # the container keeps its fit alive, and the part its container
+
+
+@dataclass(slots=True)
+class Line:
+    """Those of one fit who wait, in turn; put in order when the first of them is asked for. ``odd``: of any fit."""
+
+    runs: list[list[Entry]]
+    count: int = 0
+    odd: bool = False
+    order: list[Entry] = field(default_factory=list)
+    next: int = 0
+
+    def first(self) -> Entry:
+        """Who is next, without putting anybody in order."""
+        return self.order[self.next] if self.order else min(run[0] for run in self.runs)
+
+    def sort(self) -> None:
+        if not self.order:
+            self.order = sorted(entry for run in self.runs for entry in run)
+
+    def left(self) -> int:
+        return self.count - self.next
+
+
+class Lines:
+    """All lines together: ``pop`` gives who is next of all."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        self._heads = [(line.first(), number, line) for number, line in enumerate(lines)]
+        heapq.heapify(self._heads)
+        self._aside: list[tuple[int, Line]] = []
+        self.now: Entry | None = None  # who was served last
+
+    def head(self) -> tuple[Container, Line] | None:
+        """Who is next, and in which line; None when nobody is left."""
+        return (self._heads[0][0][3], self._heads[0][2]) if self._heads else None
+
+    def pop(self) -> None:
+        """The head has been served."""
+        self.now, number, line = heapq.heappop(self._heads)
+        line.sort()
+        line.next += 1
+        if line.left():
+            heapq.heappush(self._heads, (line.first(), number, line))
+
+    def put_aside(self) -> int:
+        """For the head's line there is nothing any more; how many stand in it."""
+        _, number, line = heapq.heappop(self._heads)
+        self._aside.append((number, line))
+        return line.left()
+
+    def take_up(self) -> int:
+        """Something was bought: those behind who was served last may find a place again. How many these are."""
+        found, count = self._aside, 0
+        self._aside = []
+        for number, line in found:
+            line.sort()
+            if self.now is not None:
+                line.next = max(line.next, bisect_right(line.order, self.now))
+            if line.left():
+                count += line.left()
+                heapq.heappush(self._heads, (line.first(), number, line))
+        return count
+
+    def rest(self) -> Iterator[Line]:
+        """The lines in which somebody still stands."""
+        return (line for _, _, line in self._heads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Those that have a place, those Locked without one, and the lines of the Queued, where unread ones do not stand."""
+
+    placed: list[Container]
+    locked: list[Container]
+    lines: list[Line]
+
+
+def waiting(state: State) -> Waiting:
+    parts = state.containers.parts(_part)
+    runs: dict[int, list[list[Entry]]] = {}
+    for part in parts:
+        for fit_id, run in part.plain.items():
+            runs.setdefault(fit_id, []).append(run)
+    lines = [Line(found, sum(map(len, found))) for found in runs.values()]
+    odd = [part.odd for part in parts if part.odd]
+    if odd:
+        lines.append(Line(odd, sum(map(len, odd)), odd=True))
+    return Waiting(
+        placed=[c for part in parts for c in part.placed], locked=[c for part in parts for c in part.locked], lines=lines
+    )
+
+
+def queued(state: State) -> list[Container]:
+    """Everybody who is Queued without a place, read or not, in turn."""
+    found = [
+        c
+        for c in state.containers.all()
+        if c.state is ContainerState.QUEUED and c.priority > 0 and c.writing is None and c.instance is None
+    ]
+    found.sort(key=turn_of)
+    return found
