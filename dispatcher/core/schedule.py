@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import islice
 
 from dispatcher.core import pacing, replacing, setbacks, sizing, spending, turns
 from dispatcher.core.limits import instance_limit, supervisor_limit
@@ -40,13 +41,14 @@ from dispatcher.core.slots import Shape, Slot, slots_of
 from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
 from dispatcher.core.transitions.room import accepts_work, empty, unfit_cause
-from dispatcher.core.waiting import Lines, queued, turn_of, waiting
+from dispatcher.core.waiting import Lines, is_odd, queued, turn_of, waiting
 
 Draw = Callable[[], tuple[str, str]]
 """Draws a fresh instance name and an instance secret: identity and chance enter from outside."""
 
 SLOW_BOOT_S = 60.0  # from then on what the probes of a booting instance say is told
 FIRST = 32  # so many who have no place on a ready instance are looked at by ``next_step``
+PASSED_OVER = 500  # and so many at most are asked whether anything can be had for them
 SUPERVISORS = Reason("supervisors", "as many supervisors run as SupervisorFraction allows")
 PACE = Reason("pace", "more instances are asked for as soon as the pace of creates allows")
 
@@ -113,15 +115,24 @@ class _Pass:
                 return
             self.serve(container)
 
-    def serve_lines(self, lines: Lines, most: float = math.inf) -> None:
-        """Those who wait, ``most`` of them at most, in turn. A line for which nothing can be had is counted and put aside as a
-        whole, until something is bought that some of it might get."""
-        while most > 0 and (head := lines.head()) is not None:
+    def serve_first(self, containers: Iterator[Container], most: int) -> None:
+        """So many of them, in turn; nothing is counted of those for whom nothing can be had."""
+        for container in islice(containers, PASSED_OVER):
+            if most < 1 or self.decision.over_limit:
+                return
+            if is_odd(container) or not self._in_vain(container):
+                self.serve(container)
+                most -= 1
+
+    def serve_lines(self, lines: Lines) -> None:
+        """Those who wait, in turn. A line for which nothing can be had is counted and put aside as a whole, until something is
+        bought that some of it might get."""
+        while (head := lines.head()) is not None:
             container, line = head
             if not line.odd and self._in_vain(container):
                 self.unplaced += lines.put_aside()
                 continue
-            bought, most = self.bought, most - 1
+            bought = self.bought
             self.serve(container)
             lines.pop()
             if self.bought > bought:
@@ -385,7 +396,7 @@ def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool
     if everyone:
         turn.serve_all(queued(state), everyone=True)
     elif not turn.hopeless():
-        turn.serve_lines(Lines(wait.lines))
+        turn.serve_lines(wait.lines())
     turn.serve_expected()
     turn.make_room()
     return turn.decision
@@ -426,5 +437,5 @@ def next_step(state: State, now: float, *, first: int = FIRST) -> list[Action]:
         turn.serve_all(wait.locked, everyone=True)
         for container in booting:
             turn.serve(container)
-        turn.serve_lines(Lines(wait.lines), left)
+        turn.serve_first(wait.in_turn(), left)
     return [action for action in turn.decision.actions if not isinstance(action, CreateInstance)]

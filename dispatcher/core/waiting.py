@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from dispatcher.core.model import NEVER, Container, ContainerState, Fit, State
+from dispatcher.core.model import NEVER, Container, ContainerState, State
 
 Turn = tuple[int, float, str]
 """By priority, then who was here first: the smaller comes first."""
@@ -24,10 +24,11 @@ def turn_of(container: Container) -> Turn:
 
 @dataclass(slots=True)
 class _Part:
-    """The same of one part of the map. ``odd``: those who have to be looked at one by one."""
+    """The same of one part of the map, the Queued in turn. ``odd``: those who have to be looked at one by one."""
 
     placed: list[Container] = field(default_factory=list)
     locked: list[Container] = field(default_factory=list)
+    order: list[Entry] = field(default_factory=list)
     plain: dict[int, list[Entry]] = field(default_factory=dict)
     odd: list[Entry] = field(default_factory=list)
 
@@ -43,18 +44,19 @@ def _part(containers: Collection[Container]) -> _Part:
         elif c.state is locked:
             part.locked.append(c)
         elif c.fit is not None and not c.fit.problem and c.exited_s is None:
-            _line_up(part, c, c.fit)
-    for line in (part.odd, *part.plain.values()):
-        line.sort()
+            part.order.append((*turn_of(c), c))
+    part.order.sort()
+    for entry in part.order:
+        if is_odd(entry[3]):
+            part.odd.append(entry)
+        else:  # the container keeps its fit alive, and the part its container
+            part.plain.setdefault(id(entry[3].fit), []).append(entry)
     return part
 
 
-def _line_up(part: _Part, container: Container, fit: Fit) -> None:
-    entry = (*turn_of(container), container)
-    if container.not_before_s != NEVER or (container.requirements is not None and container.requirements.supervisor):
-        part.odd.append(entry)
-    else:
-        part.plain.setdefault(id(fit), []).append(entry)  # the container keeps its fit alive, and the part its container
+def is_odd(container: Container) -> bool:
+    """Whether more than its fit decides what becomes of it now: a supervisor, and who may have to wait after a failure."""
+    return container.not_before_s != NEVER or (container.requirements is not None and container.requirements.supervisor)
 
 
 @dataclass(slots=True)
@@ -126,15 +128,21 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Those that have a place, those Locked without one, and the lines of the Queued, where unread ones do not stand."""
+    """Those that have a place, those Locked without one, and the Queued, of which the unread ones stand nowhere."""
 
     placed: list[Container]
     locked: list[Container]
-    lines: list[Line]
+    parts: list[_Part]
+
+    def lines(self) -> Lines:
+        return Lines(_lines(self.parts))
+
+    def in_turn(self) -> Iterator[Container]:
+        """The same one after another: cheap for the first of them."""
+        return (entry[3] for entry in heapq.merge(*(part.order for part in self.parts if part.order)))
 
 
-def waiting(state: State) -> Waiting:
-    parts = state.containers.parts(_part)
+def _lines(parts: list[_Part]) -> list[Line]:
     runs: dict[int, list[list[Entry]]] = {}
     for part in parts:
         for fit_id, run in part.plain.items():
@@ -143,8 +151,13 @@ def waiting(state: State) -> Waiting:
     odd = [part.odd for part in parts if part.odd]
     if odd:
         lines.append(Line(odd, sum(map(len, odd)), odd=True))
+    return lines
+
+
+def waiting(state: State) -> Waiting:
+    parts = state.containers.parts(_part)
     return Waiting(
-        placed=[c for part in parts for c in part.placed], locked=[c for part in parts for c in part.locked], lines=lines
+        placed=[c for part in parts for c in part.placed], locked=[c for part in parts for c in part.locked], parts=parts
     )
 
 

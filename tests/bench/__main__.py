@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from tests.bench import events, pages, passes, scrapes
+from tests.bench import events, large, pages, passes, scrapes
 from tests.bench.measure import Results
 
 
@@ -18,6 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     results = Results(options.rounds, options.only)
     passes.measure(results)
+    large.measure(results)
     events.measure(results)
     scrapes.measure(results)
     pages.measure(results)
