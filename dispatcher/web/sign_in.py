@@ -10,6 +10,7 @@ import re
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from dispatcher.core.notes import one_line
 from dispatcher.web import parameters, session
 from dispatcher.web.auth import TOKEN_BYTES, Door, viewer
 from dispatcher.web.session import OPERATOR, Session
@@ -38,7 +39,7 @@ def blueprint(view: View, door: Door) -> Blueprint:
         if not isinstance(role, str):
             text = WRONG if role.status_code == 403 else role.get_data(as_text=True)
             return page(text, role.status_code, role.headers.get("Retry-After"))
-        opened, cookie = door.sessions.open(role, request.form.get("name", "").strip())
+        opened, cookie = door.sessions.open(role, one_line(request.form.get("name", ""), session.NAME_CHARACTERS))
         _note(view, "sign in", opened)
         return _with_cookie(redirect(place(request.form.get("next", "")), 303), cookie, session.LIFETIME_S)
 

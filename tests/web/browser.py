@@ -22,6 +22,7 @@ from tests.web.fakes import TOKEN
 
 PATIENCE_S = 30.0  # CI machines are slow and loaded
 WIDE, NARROW = (1280, 900), (390, 844)
+SMALLEST = (320, 568)  # also what a window of 1280 shows at a zoom of 400 %
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--lang=en",

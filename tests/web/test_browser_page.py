@@ -20,7 +20,7 @@ from dispatcher.core.model import IdleBehavior
 from dispatcher.web.app import make_app
 from dispatcher.web.in_thread import serve_in_thread
 from tests.web import scenes
-from tests.web.browser import NARROW, WIDE, Browser, browser
+from tests.web.browser import NARROW, SMALLEST, WIDE, Browser, browser
 from tests.web.fakes import TOKEN, FakeView
 
 pytestmark = pytest.mark.slow
@@ -177,7 +177,7 @@ HOSTILE_PAGES = ["/", "/fleet", f"/instance/{HOSTILE}", f"/decisions?about={HOST
 @pytest.mark.parametrize("path", HOSTILE_PAGES)
 def test_hostile_names_are_text_and_stay_in_their_place(window: Browser, path: str) -> None:
     """Nothing of them runs, no control character is left, and the page does not grow wider than the screen."""
-    for size in (WIDE, NARROW):
+    for size in (WIDE, NARROW, SMALLEST):
         window.be(size=size)
         with looking(window, scenes.hostile(), path):
             window.until(lambda: is_live(window), "the script")
@@ -244,6 +244,8 @@ def test_no_page_shuts_anybody_out(
             assert window.run("return document.documentElement.scrollWidth <= window.innerWidth"), look
             if pictures is not None:
                 window.picture(pictures / f"{name}-{look}.png")
+        window.be(size=SMALLEST)
+        assert window.run("return document.documentElement.scrollWidth <= window.innerWidth"), "smallest"
         assert [told for told in window.complaints() if "404" not in told] == []
 
 

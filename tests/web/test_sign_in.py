@@ -72,6 +72,15 @@ def test_the_cookie_is_for_our_pages_alone() -> None:
     assert base64.urlsafe_b64encode(TOKEN.encode()).decode()[:12] not in cookie
 
 
+def test_a_name_is_one_line_that_turns_nothing_around() -> None:
+    """It stands on every page, in the audit log and in the tags of whatever is held."""
+    view = FakeView(state=FLEET)
+    browser = client(view)
+    sign_in(browser, name="\x1b[31mEve\u202e\n<b>" + "x" * 900)
+    assert view.acts[0]["Actor"] == "[31mEve <b>" + "x" * 88 + "…"
+    assert "\u202e" not in browser.get("/").text
+
+
 @pytest.mark.parametrize("sent", [{"base_url": "https://here"}, {"headers": {"X-Forwarded-Proto": "https"}}])
 def test_behind_tls_the_cookie_is_for_tls_alone(sent: dict[str, Any]) -> None:
     """Our own or a proxy's."""
