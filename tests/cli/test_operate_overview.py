@@ -106,12 +106,16 @@ class Overviewed:
 
     def __init__(self) -> None:
         self.overview, self.sent, self.health = dict(OVERVIEW), 0, "OK"
+        self.warnings: list[str] = []
 
     def app(self) -> Flask:
         made = Flask("overviewed", static_folder=None)
-        made.add_url_rule("/_health/ping", "health", lambda: (jsonify(health=self.health), 200 if self.health == "OK" else 503))
+        made.add_url_rule("/_health/ping", "health", self.judged)
         made.add_url_rule("/overview.json", "overview", self.told)
         return made
+
+    def judged(self) -> tuple[Response, int]:
+        return jsonify(health=self.health, warnings=self.warnings), 200 if self.health == "OK" else 503
 
     def told(self) -> Response:
         answer = jsonify(self.overview)
@@ -144,6 +148,14 @@ def test_status_shows_the_overview(call: Call) -> None:
     assert (ended.status, ended.out.splitlines()[0]) == (WARNING, "LIMITED: quota of Standard_D is reached")
     assert json.loads(call("status", "--json").out)["overview"] == OVERVIEW
     assert call("status", "--check").out == "WARNING: quota of Standard_D is reached | waiting=7 instances=600 price=60\n"
+
+
+def test_what_health_warns_of_is_noted_once(ours: Overviewed, call: Call) -> None:
+    """The verdict says what limits; a setting that waits for a restart limits nothing, and has to be seen."""
+    waits = "changed in the files, and of effect from the next start on: AuditLog"
+    ours.warnings = ["quota of Standard_D is reached", "the cloud cannot be listed", waits]
+    notes = [line for line in call("status").out.splitlines() if line.startswith("note")]
+    assert notes[:2] == [f"note        {waits}", "note        the cloud cannot be listed"]
 
 
 def test_what_has_not_changed_is_not_sent_again(url: str, ours: Overviewed) -> None:

@@ -41,7 +41,7 @@ class Source:
         overview = self._overview(client)
         if overview is not None:
             self.raw = overview
-            return unless_ill(from_overview(client.place, overview, time.time()), health)
+            return unless_ill(with_warnings(from_overview(client.place, overview, time.time()), health), health)
         instances, containers = (items(client.get(f"{API}/{what}")) for what in ("instances", "containers"))
         self.raw = {}
         return put_together(client.place, health, instances, containers, time.time())
@@ -65,6 +65,14 @@ def unless_ill(standing: Standing, health: Record) -> Standing:
     if health.get("health") == "OK" or standing.exit != OK:
         return standing
     return replace(standing, level="degraded", cause="not-ready", text=f"not ready: {health.get('error')}; {standing.text}")
+
+
+def with_warnings(standing: Standing, health: Record) -> Standing:
+    """What health warns of and the verdict does not say: a certificate that is not verified, a setting that waits for a restart."""
+    said = (standing.text, *standing.remarks)
+    warnings = health.get("warnings")
+    more = [str(each) for each in warnings if str(each) not in said] if isinstance(warnings, list) else []
+    return replace(standing, remarks=[*more, *standing.remarks])
 
 
 def told(health: Round) -> list[tuple[ManagementClient, Record]]:
