@@ -63,14 +63,15 @@ def _says_nothing(before: State, after: State, message: Event | Action) -> bool:
     if not isinstance(message, Probed):
         return False
     old, new = before.instances.get(message.name), after.instances.get(message.name)
-    return old is not None and new is not None and _material(old) == _material(new)
+    quiet_until_s = after.leadership.quiet_until_s
+    return old is not None and new is not None and _material(old, quiet_until_s) == _material(new, quiet_until_s)
 
 
-def _material(instance: Instance) -> tuple[object, ...]:
+def _material(instance: Instance, quiet_until_s: float) -> tuple[object, ...]:
     """Everything about an instance that a probe may change and a planner decides by."""
     answers = instance.probe_failures < UNANSWERED_PROBES
     first_failure = instance.probe_failures in (1, 2, 3)
-    listed = instance.processes_listed_s > instance.start_changed_s
+    listed = instance.processes_listed_s > max(instance.start_changed_s, quiet_until_s)
     return (
         instance.phase, id(instance.processes), id(instance.bound), instance.condemned, answers,
         first_failure, listed, instance.silent_s > 0, bool(instance.misses),

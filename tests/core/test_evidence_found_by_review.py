@@ -13,6 +13,7 @@ from dispatcher.core.model import (
     Container,
     ContainerRecord,
     ContainerState,
+    HoldoffKind,
     Instance,
     Leadership,
     Phase,
@@ -141,6 +142,6 @@ def test_a_create_whose_answer_was_lost_after_a_list_showed_the_instance_has_a_k
 
 def test_a_pause_that_a_cloud_names_has_a_limit():
     """A date of another day, or a wall clock that jumped, does not stop creates for a day."""
-    failure = m.CloudFailure(text="slow down", kind=m.HoldoffKind.RATE, scope=Scope.EVERYTHING, retry_after_s=86400.0)
+    failure = m.CloudFailure(text="slow down", kind=HoldoffKind.RATE, scope=Scope.EVERYTHING, retry_after_s=86400.0)
     after = pacing.hold_off(state(), "create", failure, "a1", 10.0)
     assert pacing.holdoff(after, "create", "a1", 10.0 + 3601.0) is None

@@ -363,7 +363,7 @@ def test_a_dispatcher_that_lost_the_leadership_sends_nothing_and_counts_nothing_
 
 
 def test_an_instance_of_a_type_that_is_gone_from_the_settings_still_counts() -> None:
-    """12.4: neither it nor a container that fits nothing breaks a scrape; it has a category, and no known price."""
+    """12.4: neither it nor a container that fits nothing breaks a scrape; it has a category, and costs what it did."""
     here = town(offer("a2", 2, price=0.36), offer("b4", 4), timeout_idle_s=600.0)
     here.until_states([here.submit(wants(vcpus=2), length_s=300.0)], RUNNING)
     here.reload(settings(offer("z1", 1), timeout_idle_s=600.0))
@@ -372,7 +372,7 @@ def test_an_instance_of_a_type_that_is_gone_from_the_settings_still_counts() -> 
     here.run(30.0)
     page = here.scrape()
     assert page.of("instances_total", "category", "instance_type") == {("inuse", "a2"): 1}
-    assert page.of("instances_price", "category") == {}
+    assert page.of("instances_price", "category") == {"inuse": 0.36}
     assert ("Running", "") in page.of("queue_entries", "state", "instance_type")
 
 

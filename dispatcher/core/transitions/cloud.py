@@ -51,6 +51,7 @@ from dispatcher.driver import Instance as ListedInstance
 from dispatcher.driver import Presence, Scope
 
 LIST_SOON_S = 2.0
+QUICK_RATE = 5.0  # calls a second that a site allows: with fewer, lists leave them to creates and destroys
 LIST_FIRST_S = 0.3  # after a create was accepted: most clouds know the address at once
 GUARD_WINDOW_S = 600.0
 _NOTHING_MADE = (HoldoffKind.QUOTA, HoldoffKind.CAPACITY)  # sent again, only these say that the first call made nothing
@@ -128,7 +129,9 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
     )  # fmt: skip
     if instance.phase is Phase.CREATING:
         instance = move(instance, Phase.BOOTING, now)
-    return _list_by(put_instance(state, instance), now + LIST_FIRST_S)
+    rate = state.settings.max_cloud_ops_per_second
+    first_s = LIST_FIRST_S if rate is None or rate >= QUICK_RATE else LIST_SOON_S
+    return _list_by(put_instance(state, instance), now + first_s)
 
 
 def create_failed(state: State, event: CreateFailed, now: float) -> State:
