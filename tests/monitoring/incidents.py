@@ -265,7 +265,7 @@ INCIDENTS: dict[str, Incident] = {
         alert="CloudDispatcherRateLimited", strike=cloud(calls_per_minute={"list": 1, "create": 1, "destroy": 1})
     ),
     "creates fail": Incident(alert="CloudDispatcherCreatesFail", strike=cloud(create_error_rate=1.0)),
-    "destroys fail": Incident(alert="CloudDispatcherDestroysFail", strike=cloud(destroy_error_rate=1.0), patience_s=120.0),
+    "destroys fail": Incident(alert="CloudDispatcherDestroysFail", strike=cloud(destroy_error_rate=1.0), patience_s=300.0),
     "destroys do nothing": Incident(
         alert="CloudDispatcherDestroyStuck", strike=cloud(ignored_destroy_rate=1.0), patience_s=120.0 + 600.0
     ),
