@@ -76,7 +76,7 @@ class Events:
             began_s = time.monotonic()
             try:
                 self._once()
-            except (websocket.WebSocketException, OSError, ValueError, ServiceSilent) as error:
+            except Exception as error:  # noqa: BLE001 - what is no WebSocket makes the library raise anything
                 self._tell(error)
             self._failures = 1 if time.monotonic() - began_s > LASTED_S else self._failures + 1
             self._stop.wait(self._pause_s())
