@@ -68,7 +68,7 @@ def unless_ill(standing: Standing, health: Record) -> Standing:
 
 
 def with_warnings(standing: Standing, health: Record) -> Standing:
-    """What health warns of and the verdict does not say: a certificate that is not verified, a setting that waits for a restart."""
+    """What health warns of and the verdict does not say: an unverified certificate, a setting that waits for a restart."""
     said = (standing.text, *standing.remarks)
     warnings = health.get("warnings")
     more = [str(each) for each in warnings if str(each) not in said] if isinstance(warnings, list) else []
