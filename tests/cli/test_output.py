@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +69,21 @@ def test_signals_at_any_moment_do_not_stop_a_watch() -> None:
         [sys.executable, "-c", SIGNALS_ALL_THE_TIME], capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert (told.stdout, told.stderr) == ("well\n", "")
+
+
+def test_ctrl_c_waits_for_no_answer() -> None:
+    """A dispatcher that takes the connection and says nothing is left at once, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {"ARVADOS_MANAGEMENT_TOKEN": TOKEN, "PYTHONPATH": ":".join(sys.path)}
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "dispatcher", "watch", "--url", url, "--timeout", "600"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as watch:
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(4) == b"GET "
+                watch.send_signal(signal.SIGINT)
+                assert watch.communicate(timeout=PATIENCE_S) == ("", "")
+    assert watch.returncode == 0
 
 
 @pytest.mark.parametrize("option", ["--interval", "--timeout"])

@@ -46,7 +46,8 @@ def watch(dispatchers: Dispatchers, interval_s: float, count: int | None, as_jso
         looks = 0
         while not stop.ended:
             if stop.due():
-                eye.look()
+                with stop.interruptible():
+                    eye.look()
                 looks += 1
                 if count is not None and looks >= count:
                     return
@@ -90,13 +91,17 @@ class Eye:
             self._screen.show(scene(self._last, columns - 1, rows - 1, trouble=self._trouble, silent_s=silent_s))
 
 
+class Interrupted(BaseException):
+    """A look is left in its midst."""
+
+
 class Stop:
     """When the next look is due, and whether there is one: Ctrl-C ends it, a terminal of another size only wakes it.
 
     A handler of a signal may run in the middle of any call of the same thread, so that it can take no lock: it writes a byte."""
 
     def __init__(self) -> None:
-        self.ended = False
+        self.ended = self._looking = False
         self._woken, self._bell = os.pipe()
         for end in (self._woken, self._bell):
             os.set_blocking(end, False)
@@ -113,9 +118,20 @@ class Stop:
         if rung:
             os.read(self._woken, 4096)
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Whoever wants to go does not wait for an answer that may never come."""
+        self._looking = True
+        try:
+            yield
+        finally:
+            self._looking = False
+
     def end(self, *_: Any) -> None:
-        self.ended = True
+        first, self.ended = not self.ended, True
         self.wake()
+        if self._looking and first:
+            raise Interrupted
 
     def wake(self, *_: Any) -> None:
         with suppress(BlockingIOError):  # it is awake already
@@ -128,12 +144,13 @@ class Stop:
 
 @contextmanager
 def ending() -> Iterator[Stop]:
-    """Signals end the watch between two looks, and the terminal is left as it was."""
+    """Signals end the watch, and the terminal is left as it was."""
     stop = Stop()
     handlers = {signal.SIGINT: stop.end, signal.SIGTERM: stop.end, signal.SIGHUP: stop.end, signal.SIGWINCH: stop.wake}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield stop
+        with suppress(Interrupted):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
