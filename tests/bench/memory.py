@@ -1,0 +1,70 @@
+"""How much memory State and plans take at 5,000 instances and 50,000 containers, and whether days of work leave anything behind.
+
+Both count every object that a State is made of, what is kept with the parts of its maps included.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from types import FunctionType, ModuleType
+
+from dispatcher.core import schedule
+from dispatcher.core.model import Requirements
+from dispatcher.simulation.world import World
+from drivers.stub import StubKnobs
+from tests.bench.measure import Results
+from tests.bench.passes import rows
+from tests.bench.states import GIB, fleet, queue_of, settings, with_queue
+
+CONTAINERS, INSTANCES = 50_000, 5_000
+DAYS, DAY_S, EACH_DAY = 3, 86_400.0, 100
+
+
+def measure(results: Results) -> None:
+    if results.wants("memory"):
+        _size(results)
+        _days(results)
+
+
+def _resident_mb() -> float:
+    with open("/proc/self/statm", encoding="ascii") as told:
+        return int(told.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _size(results: Results) -> None:
+    house = fleet(INSTANCES, busy=True, max_instances=INSTANCES)
+    state = with_queue(house, queue_of(CONTAINERS))
+    results.add(f"memory_state_mb_{CONTAINERS}x{INSTANCES}", _held(state)[1])
+    kept = [planner(state, house.now_s) for row in rows().values() for planner in row.planners]
+    told = schedule.decide(state, house.now_s, everyone=True)
+    results.add(f"memory_state_and_plans_mb_{CONTAINERS}x{INSTANCES}", _held(state, kept, told)[1])
+    results.add(f"memory_process_mb_{CONTAINERS}x{INSTANCES}", _resident_mb())
+
+
+def _held(*roots: object) -> tuple[int, float]:
+    """Of how many objects these are made, and how many megabytes that is."""
+    seen: set[int] = set()
+    size, new = 0, list(roots)
+    while new:
+        seen.update(map(id, new))
+        size += sum(map(sys.getsizeof, new))
+        known = {id(each): each for each in gc.get_referents(*new)}
+        new = [each for key, each in known.items() if key not in seen and not isinstance(each, _CODE)]
+    return len(seen), size / 1e6
+
+
+_CODE = (type, ModuleType, FunctionType)
+
+
+def _days(results: Results) -> None:
+    """Each day so many containers come and go, and with them the instances; at its end nothing is left but what is remembered."""
+    world = World(settings(8), knobs=StubKnobs.kind(boot_s=30.0), heartbeat_s=60.0)
+    dispatcher = world.start_dispatcher(quiet_s=0.0)
+    for day in range(1, DAYS + 1):
+        for number in range(EACH_DAY):
+            wish = Requirements(vcpus=1 + number % 4, ram_bytes=GIB, tmp_bytes=GIB)
+            world.later(200.0 * number, lambda wish=wish: world.submit(wish, length_s=90.0))
+        world.run(DAY_S)
+        results.add(f"memory_objects_after_day_{day}", _held(dispatcher.store.snapshot(), dispatcher.store.refusals)[0])
