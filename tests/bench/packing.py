@@ -88,7 +88,7 @@ def mixed(chance: random.Random) -> Iterator[Wish]:
 def even(chance: random.Random) -> Iterator[Wish]:
     """As many as there may be instances, all alike and long: here the least that it can cost is known."""
     for _ in range(MOST):
-        yield Wish(0.0, 4, 2 * HOUR_S)
+        yield Wish(0.0, 4, 3 * HOUR_S)
 
 
 WORKLOADS: tuple[Callable[[random.Random], Iterator[Wish]], ...] = (heavy_tailed, bursty, mixed, even)
