@@ -134,10 +134,12 @@ def test_without_what_was_kept_the_plan_is_the_same(seed):
 
 def test_new_settings_make_new_room():
     """What was read off an instance under other settings does not count."""
-    here = state(container(), instance("i1"), settings=settings(max_instances=1))
-    assert whole(here)
-    less = replace(here, settings=replace(here.settings, instance_types={}))
-    assert not [action for action in whole(less) if isinstance(action, m.LockContainer)]
+    running = container(_uuid(7), ContainerState.RUNNING)
+    one_each = settings(max_instances=1, max_running_containers_per_instance=1)
+    here = state(container(), running, instance("i1", Phase.READY, running.uuid), settings=one_each)
+    assert whole(here) == []
+    more = replace(here, settings=replace(one_each, max_running_containers_per_instance=2))
+    assert whole(more) == [m.LockContainer(uuid=container().uuid, instance="i1")]
 
 
 def test_it_starts_what_was_locked():
