@@ -33,7 +33,7 @@ FEW_CALLS = 10  # fewer than this remain: they are spread ...
 SPREAD_S = 30.0  # ... over half a minute and more, the fewer the slower
 _PATIENT = ("create", "poll_create")  # of many at once; lists, destroys and tags always find one left
 SLOWER = 1.02  # than the cloud grants new calls, where that rate is known
-LATE_ANSWER_S = 2.0  # answers to calls that went together come in any order: for so long none of them promises more again
+LATE_ANSWER_S = 2.0  # answers come in any order: for so long none promises more again, where no rate is known that would grant it
 REPORT_COUNTS_S = 300.0  # what an answer said of the calls that remain is of no use after this
 
 
@@ -126,7 +126,7 @@ def reported(state: State, event: CallReported, now: float) -> State:
     before = state.reports.get(event.call) or CallReport(at_s=now)
     left = before.left if event.calls_remaining is None else event.calls_remaining - _in_flight(state, event.call)
     if left is not None and before.left is not None and now < before.at_s + LATE_ANSWER_S:
-        left = min(left, before.left)
+        left = min(left, before.left) if _own_rates(state, event.call)[1] is None else left
     after = replace(
         before, at_s=now if event.calls_remaining is not None else before.at_s, left=left,
         limit=before.limit if event.limit is None else event.limit,
