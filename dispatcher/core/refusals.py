@@ -117,7 +117,7 @@ def _number(pattern: re.Pattern[str], text: str) -> float | None:
 
 
 def _short(name: str) -> str:
-    return re.sub(r"\s*(Cores|vCPUs)$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"^approved\s+|\s*(Cores|vCPUs)$", "", name, flags=re.IGNORECASE)
 
 
 def quota_words(quota: Quota) -> str:

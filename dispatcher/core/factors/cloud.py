@@ -115,9 +115,10 @@ def _stuck(state: State, now: float) -> Iterator[Factor]:
     assert oldest.destroy is not None
     said = next((i.destroy.error for i in found if i.destroy is not None and i.destroy.error), "")
     because = f": {cut(said)}" if said else ": the cloud accepts the destroy and goes on listing them"
+    costs = "it costs money and counts" if len(found) == 1 else "they cost money and count"
     text = (
         f"{count(len(found), 'instance')} cannot be destroyed, {oldest.name} for {span(now - oldest.destroy.since_s)} "
-        f"({count(oldest.destroy.attempts, 'attempt')}); they cost money and count in every limit{because}"
+        f"({count(oldest.destroy.attempts, 'attempt')}); {costs} in every limit{because}"
     )
     yield Factor(cause="stuck-destroys", text=text, since_s=oldest.destroy.since_s)
 
