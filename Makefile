@@ -48,13 +48,16 @@ run: $(READY)  ## run a sample workload on this computer (no cloud, no cluster);
 
 .PHONY: test
 # The slow ones mostly wait for processes and clocks: they run beside the others, and are told after them.
+FAR := tests/simulation tests/monitoring tests/web
 test: $(READY)  ## run all tests
-	@$(MAKE) --no-print-directory $(CLIENT_READY) || rm -rf $(CLIENT)
 	@told=$$(mktemp -d); export LEFT_OUT="$$told/left-out"; : >"$$LEFT_OUT"; \
-	$(BIN)/python -m pytest -m 'slow and not deb' >"$$told/slow" 2>&1 & slow=$$!; \
-	trap 'kill $$slow 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
+	trap 'kill $$near $$far 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/python -m pytest -m 'slow and not deb' $(FAR) >"$$told/far" 2>&1 & far=$$!; \
+	{ $(MAKE) --no-print-directory $(CLIENT_READY) || rm -rf $(CLIENT); \
+	  $(BIN)/python -m pytest -m 'slow and not deb' $(FAR:%=--ignore=%); } >"$$told/near" 2>&1 & near=$$!; \
 	failed=0; $(BIN)/python -m pytest -m 'not slow and not deb' || failed=1; \
-	echo "== the slow tests, which ran beside them"; wait $$slow || failed=1; cat "$$told/slow" "$$LEFT_OUT"; exit $$failed
+	echo "== the slow tests, which ran beside them"; wait $$near || failed=1; wait $$far || failed=1; \
+	cat "$$told/near" "$$told/far" "$$LEFT_OUT"; exit $$failed
 
 .PHONY: test-oldest
 # Without the rooms that import no library (tests/test_architecture.py): no version of one can matter there.

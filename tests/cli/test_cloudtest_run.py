@@ -18,6 +18,8 @@ import yaml
 from drivers.ssh_server import new_private_key
 from tests.embedded.live import until
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "markedroottoken0123456789abcdefghijklmnopq"
 SHOW_SECRET = "echo hallo; cat /var/run/arvados-instance-secret"
 PATIENCE_S = 150.0

@@ -26,6 +26,8 @@ from dispatcher.runtime.store import Store
 from tests.edge.queue_server import Asked, Reply, serve
 from tests.embedded.desk import ROOT_SECRET, WORK, Desk
 
+pytestmark = pytest.mark.slow
+
 GIB = 1 << 30
 MANY, BLOCKED = 50_000, 5_000
 SIZE = {"gpu": {"device_count": 0}, "vcpus": 1, "ram": GIB, "keep_cache_ram": 0, "keep_cache_disk": 0}

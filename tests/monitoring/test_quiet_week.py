@@ -22,7 +22,7 @@ from tests.simulation.worlds import wants
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 DAYS = 7
-SCRAPE_S = 60.0  # coarse, so that a week is affordable
+SCRAPE_S = 120.0  # coarse, so that a week is affordable
 ORDINARY = StubKnobs.kind(
     boot_s=40.0, max_boot_extra_s=30.0, address_s=2.0, list_lag_s=3.0, tags_lag_s=5.0, max_destroy_s=40.0, detach_s=1.0,
     prepare_s=2.0, create_error_rate=0.01, list_error_rate=0.002, destroy_error_rate=0.02, lost_answer_rate=0.005,
