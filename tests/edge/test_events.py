@@ -14,6 +14,12 @@ import pytest
 from dispatcher.edge.events import Events, EventService, Hint, hint_of
 from tests.embedded.live import LiveQueue, until
 
+# Where nobody listens yet, the library of Debian 12 leaves its socket to the interpreter, which closes it and says so.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 CONTAINER, REQUEST = "zzzzz-dz642-000000000000001", "zzzzz-xvhdp-000000000000001"
 NEW, ALL = Hint(container=CONTAINER), Hint()
 

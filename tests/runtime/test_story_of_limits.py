@@ -14,9 +14,10 @@ from tests.core.build import C1, NOW, after, record, settings, state, wants
 def said(before: State, *events: m.Event) -> list[tuple[int, str]]:
     """The sentences of all these, one after another."""
     told = []
-    for event in events:
-        changed = after(before, event)
-        told += [(one.level, one.text) for one in narrate(before, changed, event, NOW)]
+    for number, event in enumerate(events):
+        now = NOW + 10.0 * number
+        changed = after(before, event, now=now)
+        told += [(one.level, one.text) for one in narrate(before, changed, event, now)]
         before = changed
     return told
 
