@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "edge"))  # the SSH servers there serve other rooms' tests too
 
 from needs import missing_tools
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background: programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

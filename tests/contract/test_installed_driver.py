@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHELF = Path(__file__).parent / "shelf"
 FILES = {path.name: path.read_text() for path in SHELF.iterdir() if path.is_file()}
@@ -23,8 +25,6 @@ import json, logging, sys
 from dispatcher.driver import Call, DriverSettings
 from dispatcher.edge.cloud import open_driver
 from dispatcher.edge.cloud_discovery import find_entries
-
-pytestmark = pytest.mark.slow
 log = logging.getLogger()
 settings = DriverSettings(parameters={"Folder": sys.argv[1]}, instance_set_id="s", tag_prefix="T", log=log)
 cloud = open_driver("shelf", settings, wall=lambda: 0.0)
