@@ -279,7 +279,7 @@ class _Pass:
         """Ask for an instance of the cheapest type that the cloud may give us, within every limit."""
         if shape.refused:
             return None
-        if self.limit_left < 1:
+        if self.limit_left < 1 and self._is_offered(shape):
             self.decision.over_limit = self.limit_name
             return None
         for type_name in shape.fit.types:
@@ -298,6 +298,10 @@ class _Pass:
             shape.refused = Reason(cause_of(held.kind, held.reason), text, held.key)
             shape.over_quota = held.kind is HoldoffKind.QUOTA
         return None
+
+    def _is_offered(self, shape: Shape) -> bool:
+        """Whether the limit alone keeps it: nobody gives way to those for whom the cloud has nothing."""
+        return any(pacing.holdoff(self.state, "create", name, self.now) is None for name in shape.fit.types)
 
     def _out_of_turn(self, type_name: str) -> Reason:
         """Why nothing of this type is asked for now although the cloud might give it; empty when it is."""
