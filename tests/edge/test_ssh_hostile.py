@@ -288,3 +288,22 @@ def test_no_secret_appears_in_any_text() -> None:
     assert "s3cret" not in repr(server.target())
     assert "Key" not in repr(settings)
     assert isinstance(RemoteError(ProbeProblem.LOGIN, "text"), Exception)
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+def test_a_connection_is_dead_before_its_channels_are(executor: SSHExecutor, by_us: bool) -> None:
+    """The library closes the channels first and the connection after them: no command in between takes a cut for a refusal."""
+    alive: list[bool] = []
+
+    class Witness(threading.Event):
+        def set(self) -> None:
+            alive.append(link.transport.is_active())
+            super().set()
+
+    with fake_ssh(Conduct(handler=hold)) as server:
+        link, _ = executor._connected(server.target(), TIMEOUT_S)
+        channel, witness = link.transport.open_session(), Witness()
+        channel.in_buffer.set_event(witness)
+        (link.cut if by_us else server.drop_connections)()
+        assert witness.wait(TIMEOUT_S)
+    assert alive == [False]

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_CLOSE
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_DISCONNECT
+from paramiko.packet import NeedRekeyException
 from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer
 from paramiko.transport import SecurityOptions
 
@@ -60,6 +61,7 @@ class KeptTransport(paramiko.Transport):
         self.closed_by_peer: set[int] = set()
         self.on_end: Callable[[], None] | None = None
         self._socket = sock
+        self._over = False  # the library closes the channels first and says only afterwards that the connection is dead
         self._read = self.packetizer.read_message
         self.packetizer.read_message = self._read_message  # type: ignore[method-assign]
 
@@ -70,14 +72,26 @@ class KeptTransport(paramiko.Transport):
             if self.on_end is not None:
                 self.on_end()
 
+    def is_active(self) -> bool:
+        return not self._over and bool(super().is_active())
+
     def _read_message(self) -> tuple[int, Any]:
-        kind, message = self._read()
+        try:
+            kind, message = self._read()
+        except NeedRekeyException:
+            raise
+        except Exception:
+            self._over = True
+            raise
+        if kind == MSG_DISCONNECT:
+            self._over = True
         if kind == MSG_CHANNEL_CLOSE:
             self.closed_by_peer.update(struct.unpack_from(">I", message.get_remainder()))
         return kind, message
 
     def cut(self) -> None:
         """End it now, without waiting for its thread, which tidies up and closes the socket."""
+        self._over = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the reader
 
