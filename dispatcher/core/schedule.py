@@ -69,7 +69,6 @@ class _Pass:
         self.limit_left, self.limit_name = instance_limit(state)
         self.creates_left = min(creates_left(state), pacing.tokens(state, "create", now))
         self.price_asked = 0.0  # by the hour, of what this pass asks for
-        self.bought = 0  # instances that this pass asks for
         self.ahead: dict[str, float] = {}  # types on their way for those who were served → since when
         self.unplaced = 0
         self.troubles: dict[str, str] = {}  # instance type → what is wrong with its boots
@@ -125,18 +124,15 @@ class _Pass:
                 most -= 1
 
     def serve_lines(self, lines: Lines) -> None:
-        """Those who wait, in turn. A line for which nothing can be had is counted and put aside as a whole, until something is
-        bought that some of it might get."""
+        """Those who wait, in turn. A line for which nothing can be had is counted and put aside as a whole, for good: a type that
+        was refused to it is refused to the others too, so that nobody buys what it could use."""
         while (head := lines.head()) is not None:
             container, line = head
             if not line.odd and self._in_vain(container):
                 self.unplaced += lines.put_aside()
                 continue
-            bought = self.bought
             self.serve(container)
             lines.pop()
-            if self.bought > bought:
-                self.unplaced -= lines.take_up()
 
     def _in_vain(self, container: Container) -> bool:
         """Whether nobody of its line finds a place now, whoever it is."""
@@ -322,7 +318,6 @@ class _Pass:
             if not self.act(wanted):
                 shape.refused = Reason("starting-up", "the cloud has not been listed twice yet")
                 return None
-        self.bought += 1
         self.creates_left -= 1
         self.limit_left -= 1
         self.price_asked += spending.price_of(self.state, type_name)

@@ -1,13 +1,12 @@
 """Who waits, read off the parts of the map of containers: whatever did not change since the last pass is not looked at again.
 
 Those who wait for a place stand in one line for each ``Fit``, in turn. A line for which nothing can be had any more is put aside
-as a whole, and taken up again behind those who were served meanwhile should that change.
+as a whole: whatever refused a type to it refuses that type to everybody who comes later in the pass.
 """
 
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -87,8 +86,6 @@ class Lines:
     def __init__(self, lines: list[Line]) -> None:
         self._heads = [(line.first(), number, line) for number, line in enumerate(lines)]
         heapq.heapify(self._heads)
-        self._aside: list[tuple[int, Line]] = []
-        self.now: Entry | None = None  # who was served last
 
     def head(self) -> tuple[Container, Line] | None:
         """Who is next, and in which line; None when nobody is left."""
@@ -96,7 +93,7 @@ class Lines:
 
     def pop(self) -> None:
         """The head has been served."""
-        self.now, number, line = heapq.heappop(self._heads)
+        _, number, line = heapq.heappop(self._heads)
         line.sort()
         line.next += 1
         if line.left():
@@ -104,26 +101,8 @@ class Lines:
 
     def put_aside(self) -> int:
         """For the head's line there is nothing any more; how many stand in it."""
-        _, number, line = heapq.heappop(self._heads)
-        self._aside.append((number, line))
+        _, _, line = heapq.heappop(self._heads)
         return line.left()
-
-    def take_up(self) -> int:
-        """Something was bought: those behind who was served last may find a place again. How many these are."""
-        found, count = self._aside, 0
-        self._aside = []
-        for number, line in found:
-            line.sort()
-            if self.now is not None:
-                line.next = max(line.next, bisect_right(line.order, self.now))
-            if line.left():
-                count += line.left()
-                heapq.heappush(self._heads, (line.first(), number, line))
-        return count
-
-    def rest(self) -> Iterator[Line]:
-        """The lines in which somebody still stands."""
-        return (line for _, _, line in self._heads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

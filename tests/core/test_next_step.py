@@ -76,6 +76,7 @@ def made(seed: int) -> State:
     menu = settings(
         *(offer(name, int(name[1:]), 0.1 * int(name[1:])) for name in NAMES), max_instances=chance.choice((0, 3, 6, 9, 12)),
         supervisor_fraction=chance.choice((0.0, 0.3)), maximum_price_factor=chance.choice((1.0, 100.0)),
+        max_price_per_hour=chance.choice((0.0, 0.0, 1.5, 3.0)), max_creates_per_second=chance.choice((None, None, 1.0)),
     )  # fmt: skip
     here = state(*machines, *running, *things, settings=menu)
     known: dict[Fit, Fit] = {}
@@ -129,6 +130,7 @@ def test_without_what_was_kept_the_plan_is_the_same(seed):
             here = replace(here, containers=here.containers.set(one.uuid, replace(one, priority=chance.randrange(5))))
     fresh = replace(here, containers=Map(here.containers.items()), instances=Map(here.instances.items()))
     assert whole(here) == whole(fresh)
+    assert schedule.next_step(here, NOW) == schedule.next_step(fresh, NOW)
     assert reconcile.plan(here, NOW) == reconcile.plan(fresh, NOW)
 
 
@@ -153,6 +155,14 @@ def test_it_locks_for_the_room_that_an_end_has_left():
     one_each = settings(max_instances=1, max_running_containers_per_instance=1)
     here = state(container(_uuid(1), priority=1), container(_uuid(2), priority=2), instance("i1"), settings=one_each)
     assert schedule.next_step(here, NOW) == [m.LockContainer(uuid=_uuid(2), instance="i1")]
+
+
+def test_those_who_are_locked_come_before_the_first_in_line():
+    """A lock that is held already is worth more than the priority of somebody for whom one has still to be asked."""
+    one_each = settings(max_instances=1, max_running_containers_per_instance=1)
+    locked, urgent = container(_uuid(1), LOCKED, 1), container(_uuid(2), QUEUED, 9)
+    here = state(locked, urgent, instance("i1"), settings=one_each)
+    assert schedule.next_step(here, NOW) == [m.StartContainer(uuid=_uuid(1), instance="i1")]
 
 
 def test_it_buys_nothing():
