@@ -239,6 +239,11 @@ OWN_KEYS: tuple[Key, ...] = (
         "The deadline of the command that starts a container.",
     ),
     _own(
+        "SSHThreadPerConnection", FLAG, "access.thread_per_connection", "false",
+        "Give each SSH connection a thread of its own, as with a version of the SSH library that was never tried, instead "
+        "of one that reads them all. It costs more memory and processor time.",
+    ),
+    _own(
         "APICertificateFile", CERTIFICATES, "api.certificate_file", '""',
         "PEM file of the only certificates that the API's may be signed by; empty: the system's store. Runners have a store "
         "of their own.",

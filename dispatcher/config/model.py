@@ -59,10 +59,11 @@ class Logs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How instances are reached. ``private_key`` is PEM text; ``ssh_port`` a number or the name of a service, for addresses
-    that name none."""
+    that name none. ``thread_per_connection``: instead of one thread that reads all connections."""
 
     private_key: str = field(repr=False)
     ssh_port: str = "22"
+    thread_per_connection: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ class InstanceAccess:
 
     private_key: str = field(repr=False)
     ssh_port: str = "22"
+    thread_per_connection: bool = False
     cluster_id: str
     boot_probe_command: str = "systemctl is-system-running"
     runner: Runner = field(default_factory=Runner)
@@ -320,6 +321,7 @@ def connect_instances(
         private_key=load_private_key(access.private_key),
         default_port=parse_port(access.ssh_port),
         connect_timeout_s=access.timeout_connect_s,
+        thread_per_connection=access.thread_per_connection,
     )
     executor = SSHExecutor(settings, host_keys=host_keys, on_connection_lost=on_connection_lost)
     return SSHInstances(access, executor, Watch(Watchers(on_hint), executor.stream) if on_hint is not None else None)

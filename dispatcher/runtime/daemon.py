@@ -107,6 +107,7 @@ def access_of(config: Config) -> InstanceAccess:
     return InstanceAccess(
         private_key=config.access.private_key,
         ssh_port=config.access.ssh_port,
+        thread_per_connection=config.access.thread_per_connection,
         cluster_id=config.cluster_id,
         boot_probe_command=settings.boot_probe_command,
         runner=Runner(

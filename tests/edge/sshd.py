@@ -103,6 +103,7 @@ class SSHD:
     max_sessions: int = 10
     records: bool = False  # everything that anybody sends goes into the folder's ``received``
     accepts_anybody: bool = False  # every key that is offered logs in
+    more: str = ""  # lines of its configuration
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -177,7 +178,7 @@ class SSHD:
         if self.accepts_anybody and os.geteuid() == 0:
             (self.folder / "authorized_keys").write_text("")
             config += f"AuthorizedKeysCommand {self._anybody()} %t %k\nAuthorizedKeysCommandUser root\n"
-        (self.folder / "config").write_text(config)
+        (self.folder / "config").write_text(config + self.more + "\n")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # a server that runs as root insists on it
 

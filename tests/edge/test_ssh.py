@@ -27,25 +27,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHD]:
 
 
 @pytest.fixture
-def executor(server: SSHD) -> Iterator[SSHExecutor]:
-    with_key = make_executor(server)
+def executor(server: SSHD, request: pytest.FixtureRequest) -> Iterator[SSHExecutor]:
+    with_key = make_executor(server, thread_per_connection=getattr(request, "param", False))
     yield with_key
     with_key.stop()
 
 
-def make_executor(server: SSHD, **options: object) -> SSHExecutor:
-    return SSHExecutor(SSHSettings(private_key=load_private_key(server.login.private)), **options)  # type: ignore[arg-type]
+def make_executor(server: SSHD, *, thread_per_connection: bool = False, **options: object) -> SSHExecutor:
+    settings = SSHSettings(private_key=load_private_key(server.login.private), thread_per_connection=thread_per_connection)
+    return SSHExecutor(settings, **options)  # type: ignore[arg-type]
+
+
+on_both_transports = pytest.mark.parametrize("executor", [False, True], ids=["one reader", "threads"], indirect=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------- commands
 
 
+@on_both_transports
 def test_a_command_gives_its_status_and_both_outputs(server: SSHD, executor: SSHExecutor) -> None:
     """Exit status, standard output and standard error arrive whole and apart."""
     answer = executor.run(server.target(), "echo out; echo err >&2; exit 3", timeout_s=TIMEOUT_S)
     assert (answer.status, answer.stdout, answer.stderr) == (3, b"out\n", b"err\n")
 
 
+@on_both_transports
 def test_standard_input_arrives_whole(server: SSHD, executor: SSHExecutor) -> None:
     """Input of several windows, while the command also prints before it has read it all."""
     data = bytes(range(256)) * 40_000
@@ -54,11 +60,13 @@ def test_standard_input_arrives_whole(server: SSHD, executor: SSHExecutor) -> No
     assert len(answer.stderr) == 200_000
 
 
+@on_both_transports
 def test_a_command_that_ends_without_reading_is_no_error(server: SSHD, executor: SSHExecutor) -> None:
     """Its exit status counts, although nobody took the input."""
     assert executor.run(server.target(), "exit 7", stdin=b"x" * 5_000_000, timeout_s=TIMEOUT_S).status == 7
 
 
+@on_both_transports
 def test_both_outputs_fill_without_a_deadlock(server: SSHD, executor: SSHExecutor) -> None:
     """400 kB on each stream, standard error first."""
     command = "head -c 400000 /dev/zero >&2; head -c 400000 /dev/zero"
@@ -66,6 +74,7 @@ def test_both_outputs_fill_without_a_deadlock(server: SSHD, executor: SSHExecuto
     assert (len(answer.stdout), len(answer.stderr)) == (400_000, 400_000)
 
 
+@on_both_transports
 def test_too_much_output_fails_and_leaves_the_connection_usable(server: SSHD, executor: SSHExecutor) -> None:
     """The limit ends the command, not the connection."""
     executor.run(server.target(), "true", timeout_s=TIMEOUT_S)
@@ -76,12 +85,14 @@ def test_too_much_output_fails_and_leaves_the_connection_usable(server: SSHD, ex
     assert server.logins() == before
 
 
+@on_both_transports
 def test_no_exit_status_is_no_answer(server: SSHD, executor: SSHExecutor) -> None:
     """A command that dies of a signal is unknown, never an empty list."""
     error = failure(lambda: executor.run(server.target(), "kill -9 $$", timeout_s=TIMEOUT_S))
     assert (error.problem, error.sent, error.reached) == (ProbeProblem.COMMAND, True, True)
 
 
+@on_both_transports
 def test_a_command_that_overruns_is_cut(server: SSHD, executor: SSHExecutor) -> None:
     """The next command gets a connection of its own."""
     error = failure(lambda: executor.run(server.target(), "sleep 60", timeout_s=2.0))
@@ -92,6 +103,7 @@ def test_a_command_that_overruns_is_cut(server: SSHD, executor: SSHExecutor) -> 
 # -------------------------------------------------------------------------------------------------------- kept connections
 
 
+@on_both_transports
 def test_commands_share_one_connection_and_leave_nothing_behind(server: SSHD, executor: SSHExecutor) -> None:
     """Fifty commands, one login, and the library's list of channels does not grow."""
     before = server.logins()
@@ -102,12 +114,15 @@ def test_commands_share_one_connection_and_leave_nothing_behind(server: SSHD, ex
     assert (server.logins() - before, len(link.transport.channels_seen), len(link.transport.closed_by_peer)) == (1, 0, 0)
 
 
-def test_an_idle_connection_hardly_wakes(server: SSHD, executor: SSHExecutor) -> None:
-    """The library's own ten wake-ups a second make 1,000 connections collapse."""
+@on_both_transports
+def test_an_idle_connection_hardly_wakes(server: SSHD, executor: SSHExecutor, request: pytest.FixtureRequest) -> None:
+    """The library's own ten wake-ups a second make 1,000 connections collapse: it has no thread, or one that sleeps a minute."""
     executor.run(server.target(), "true", timeout_s=TIMEOUT_S)
     link = executor._peers["vm-1"].link
     assert link is not None
-    assert link.transport.sock.gettimeout() == 60
+    threads = "threads" in request.node.name
+    assert eventually(lambda: link.transport.is_alive() is threads)
+    assert (link.transport.sock.gettimeout(), link.transport.is_active()) == (60.0 if threads else 0.0, True)
 
 
 def test_concurrent_callers_share_the_one_dial(server: SSHD, executor: SSHExecutor) -> None:
@@ -130,11 +145,12 @@ def test_a_dead_kept_connection_is_dialled_again_at_once(tmp_path: Path) -> None
         executor.stop()
 
 
-def test_a_lost_connection_is_told_but_not_one_that_we_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("thread_per_connection", [False, True])
+def test_a_lost_connection_is_told_but_not_one_that_we_cut(tmp_path: Path, thread_per_connection: bool) -> None:
     """The callback speaks of breaks, not of our own decisions."""
     lost: list[str] = []
     with running_sshd(tmp_path) as server:
-        executor = make_executor(server, on_connection_lost=lost.append)
+        executor = make_executor(server, on_connection_lost=lost.append, thread_per_connection=thread_per_connection)
         executor.run(server.target("cut-by-us"), "true", timeout_s=TIMEOUT_S)
         executor.run(server.target("broken"), "true", timeout_s=TIMEOUT_S)
         executor.forget("cut-by-us")
@@ -144,10 +160,11 @@ def test_a_lost_connection_is_told_but_not_one_that_we_cut(tmp_path: Path) -> No
     assert lost == ["broken"]
 
 
-def test_a_connection_lost_in_the_middle_is_unknown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("thread_per_connection", [False, True])
+def test_a_connection_lost_in_the_middle_is_unknown(tmp_path: Path, thread_per_connection: bool) -> None:
     """The command had left: it may have run."""
     with running_sshd(tmp_path) as server:
-        executor = make_executor(server)
+        executor = make_executor(server, thread_per_connection=thread_per_connection)
         started = tmp_path / "started"
 
         def cut() -> None:  # the server's end of this connection alone: a command that is killed first would be an answer

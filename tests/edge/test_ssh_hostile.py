@@ -23,14 +23,20 @@ PATIENCE_S = 2.0  # for commands that overrun: enough to open a channel on a bus
 
 
 @pytest.fixture
-def executor() -> Iterator[SSHExecutor]:
-    executor = patient_for(TIMEOUT_S)
+def executor(request: pytest.FixtureRequest) -> Iterator[SSHExecutor]:
+    executor = patient_for(TIMEOUT_S, thread_per_connection=getattr(request, "param", False))
     yield executor
     executor.stop()
 
 
-def patient_for(connect_timeout_s: float) -> SSHExecutor:
-    return SSHExecutor(SSHSettings(private_key=load_private_key(OUR_KEY.private), connect_timeout_s=connect_timeout_s))
+def patient_for(connect_timeout_s: float, *, thread_per_connection: bool = False) -> SSHExecutor:
+    key = load_private_key(OUR_KEY.private)
+    return SSHExecutor(
+        SSHSettings(private_key=key, connect_timeout_s=connect_timeout_s, thread_per_connection=thread_per_connection)
+    )
+
+
+on_both_transports = pytest.mark.parametrize("executor", [False, True], ids=["one reader", "threads"], indirect=True)
 
 
 # --------------------------------------------------------------------------------------------------------- while connecting
@@ -115,6 +121,7 @@ def test_no_key_and_no_secret_means_no_connection_at_all(executor: SSHExecutor) 
 # ------------------------------------------------------------------------------------------------------- while a command runs
 
 
+@on_both_transports
 def test_an_exec_that_is_never_answered_ends_in_time(executor: SSHExecutor) -> None:
     """The library waits for this reply without a bound: the watchdog cuts the connection. The command may have left."""
     with fake_ssh(Conduct(replies_to_exec=False)) as server:
@@ -122,6 +129,7 @@ def test_an_exec_that_is_never_answered_ends_in_time(executor: SSHExecutor) -> N
     assert (error.problem, error.sent, error.reached) == (ProbeProblem.TIMEOUT, True, True)
 
 
+@on_both_transports
 def test_a_machine_that_stops_reading_ends_in_time(executor: SSHExecutor) -> None:
     """Sending blocks when the kernel's buffers are full: only cutting the connection gets out of that."""
     with fake_ssh(Conduct(reads_after_exec=False, window_bytes=1 << 28)) as server:
@@ -142,6 +150,7 @@ def close_after(*, status: int | None, connection: bool) -> Callable[[paramiko.C
     return handle
 
 
+@on_both_transports
 @pytest.mark.parametrize(
     ("status", "connection", "problem"),
     [(0, True, ProbeProblem.UNREACHABLE), (None, True, ProbeProblem.UNREACHABLE), (None, False, ProbeProblem.COMMAND)],
@@ -156,6 +165,7 @@ def test_half_an_answer_is_no_answer(
     assert (error.problem, error.sent) == (problem, True)
 
 
+@on_both_transports
 def test_output_without_end_is_stopped(executor: SSHExecutor) -> None:
     """By its size, long before its deadline."""
 
@@ -215,6 +225,7 @@ def test_at_most_four_commands_at_once_and_the_urgent_first(executor: SSHExecuto
     assert ran.index("start") < ran.index("probe")
 
 
+@on_both_transports
 def test_a_full_server_gets_a_new_connection_once(executor: SSHExecutor) -> None:
     """Sessions that outlived their commands fill a connection: the next command is not lost to it, and nothing was sent."""
 
@@ -236,6 +247,7 @@ def test_a_server_that_allows_no_session_says_so(executor: SSHExecutor) -> None:
     assert (error.problem, error.sent, error.reached) == (ProbeProblem.COMMAND, False, True)
 
 
+@on_both_transports
 def test_an_address_that_changes_cuts_what_runs_at_the_old_one(executor: SSHExecutor) -> None:
     """The command in flight becomes unknown; nobody waits for it."""
     key = make_key()
@@ -248,6 +260,7 @@ def test_an_address_that_changes_cuts_what_runs_at_the_old_one(executor: SSHExec
     assert (error.problem, error.sent) == (ProbeProblem.UNREACHABLE, True)
 
 
+@on_both_transports
 def test_forget_cuts_at_once(executor: SSHExecutor) -> None:
     """The instance is gone: a command in flight ends, and a later one has to identify the machine anew."""
     with fake_ssh(Conduct(handler=hold)) as server, ThreadPoolExecutor(1) as pool:
@@ -258,6 +271,7 @@ def test_forget_cuts_at_once(executor: SSHExecutor) -> None:
     assert executor._peers == {}
 
 
+@on_both_transports
 def test_an_instance_that_is_forgotten_while_it_is_dialled(executor: SSHExecutor) -> None:
     """The connection that comes too late is not used and not kept."""
     gate = threading.Event()
@@ -271,6 +285,7 @@ def test_an_instance_that_is_forgotten_while_it_is_dialled(executor: SSHExecutor
         assert eventually(lambda: not any(transport.is_active() for transport in server.transports))
 
 
+@on_both_transports
 def test_disconnect_returns_when_the_socket_is_closed(executor: SSHExecutor) -> None:
     """Only then has nothing unsent survived."""
     with fake_ssh() as server:
@@ -290,6 +305,7 @@ def test_no_secret_appears_in_any_text() -> None:
     assert isinstance(RemoteError(ProbeProblem.LOGIN, "text"), Exception)
 
 
+@on_both_transports
 @pytest.mark.parametrize("by_us", [True, False])
 def test_a_connection_is_dead_before_its_channels_are(executor: SSHExecutor, by_us: bool) -> None:
     """The library closes the channels first and the connection after them: no command in between takes a cut for a refusal."""

@@ -1,7 +1,8 @@
 """SSH to the instances: one kept connection each, one channel per command, nothing secret before the machine is identified.
 
 ``remote`` says what running a command means; ``executor`` keeps the connections; ``address``, ``transport``, ``hostkeys``
-open one; ``channel`` holds one command; ``watchdog`` cuts what hangs; ``keys`` reads our own private key.
+open one; ``shared``, ``wire`` and ``reader`` read all of them on one thread; ``channel`` holds one
+command; ``watchdog`` cuts what hangs; ``keys`` reads our own private key.
 """
 
 from dispatcher.edge.ssh.executor import SSHExecutor as SSHExecutor

@@ -43,7 +43,7 @@ def run_command(
     transport: KeptTransport, channel: paramiko.Channel, command: str, stdin: bytes, deadline: Deadline, limit_bytes: int
 ) -> Output:
     """Run to the end: the exit status came and the other side closed. Raises RemoteError with ``sent``."""
-    conversation = _Conversation(channel, stdin, limit_bytes)
+    conversation = _Conversation(transport, channel, stdin, limit_bytes)
     try:
         channel.settimeout(0.0)
         channel.exec_command(command)
@@ -94,8 +94,8 @@ class _Bell:
 class _Conversation:
     """What goes in and what came out."""
 
-    def __init__(self, channel: paramiko.Channel, stdin: bytes, limit_bytes: int) -> None:
-        self._channel = channel
+    def __init__(self, transport: KeptTransport, channel: paramiko.Channel, stdin: bytes, limit_bytes: int) -> None:
+        self._transport, self._channel = transport, channel
         self._unsent = stdin
         self._sent_bytes = 0
         self._eof_sent = False
@@ -136,9 +136,12 @@ class _Conversation:
     def _send(self) -> None:
         """All that fits now. A command may end without reading: then there is nobody to send to, and that is no error."""
         with contextlib.suppress(OSError):
-            while self._sent_bytes < len(self._unsent) and self._channel.send_ready() and not self._channel.closed:
+            while self._sent_bytes < len(self._unsent) and self._may_send():
                 piece = self._unsent[self._sent_bytes : self._sent_bytes + PIECE_BYTES]
                 self._sent_bytes += self._channel.send(piece)
             if self._sent_bytes == len(self._unsent) and not self._eof_sent:
                 self._channel.shutdown_write()
                 self._eof_sent = True
+
+    def _may_send(self) -> bool:
+        return self._channel.send_ready() and not self._channel.closed and not self._transport.full

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from dispatcher.edge.ssh.hostkeys import (
     require_secret,
 )
 from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
+from dispatcher.edge.ssh.shared import make_transport, open_reader
 from dispatcher.edge.ssh.transport import KeptTransport, abandon, describe, log_in, quiet_library, shake_hands
 from dispatcher.edge.ssh.watchdog import Watchdog
 from dispatcher.edge.ssh.watcher import ChannelStream
@@ -41,12 +42,14 @@ STOP_PATIENCE_S = 2.0  # for all connections together to close after they were c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSHSettings:
-    """``default_port`` counts where an address names none; ``output_limit_bytes`` bounds stdout and stderr together."""
+    """``default_port`` counts where an address names none; ``output_limit_bytes`` bounds stdout and stderr together;
+    ``thread_per_connection`` does without the one reader of all connections."""
 
     private_key: paramiko.PKey = field(repr=False)
     default_port: int = 22
     connect_timeout_s: float = 30.0
     output_limit_bytes: int = 1 << 20
+    thread_per_connection: bool = False
 
 
 class Slots:
@@ -123,8 +126,8 @@ class Peer:
 
 
 class SSHExecutor:
-    """``dispatcher.edge.ssh.remote.Executor`` on threads. ``on_connection_lost(name)`` is called from the connection's own thread
-    when a kept connection breaks that we did not cut: it must be quick and must not call back."""
+    """``dispatcher.edge.ssh.remote.Executor``. ``on_connection_lost(name)`` is called, from one thread, when a kept connection
+    breaks that we did not cut: it must not call back."""
 
     def __init__(
         self,
@@ -137,8 +140,10 @@ class SSHExecutor:
         self._settings = settings
         self._host_keys = host_keys or HostKeys()
         self._on_connection_lost = on_connection_lost
+        self._teller = ThreadPoolExecutor(1, "ssh-losses")  # who reads all connections must not wait until it is heard
         self._handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
         self._watchdog = Watchdog()
+        self._reader = open_reader(thread_per_connection=settings.thread_per_connection)
         self._lock = threading.Lock()
         self._peers: dict[str, Peer] = {}
         self._stopped = False
@@ -204,7 +209,10 @@ class SSHExecutor:
             link.cut()
         until = Deadline(STOP_PATIENCE_S)
         for link in links:
-            link.transport.join(until.left_s)
+            link.transport.ended.wait(until.left_s)
+        if self._reader is not None:
+            self._reader.stop()
+        self._teller.shutdown(wait=False, cancel_futures=True)
         self._watchdog.stop()
 
     # ------------------------------------------------------------------------------------------------------- commands
@@ -308,7 +316,8 @@ class SSHExecutor:
             sock.close()
             raise deadline.missed("waiting for other SSH handshakes")
         try:
-            transport, host_key = shake_hands(sock, target.name, algorithms, deadline)
+            transport = make_transport(sock, target.name, self._reader)
+            host_key = shake_hands(transport, algorithms, deadline)
             link = Link(transport=transport, endpoint=endpoint, user=target.user, host_key=host_key)
             return self._admit(link, target, known, deadline)
         finally:
@@ -333,7 +342,8 @@ class SSHExecutor:
 
     def _ended(self, name: str, link: Link) -> None:
         if not link.retired and self._on_connection_lost is not None:
-            self._on_connection_lost(name)
+            with contextlib.suppress(RuntimeError):  # we stop
+                self._teller.submit(self._on_connection_lost, name)
 
 
 def _dialled(dial: Future[Link], endpoint: Endpoint, target: Target, deadline: Deadline) -> Link:
@@ -359,4 +369,4 @@ def _drop_link(peer: Peer) -> None:
         link, peer.link = peer.link, None
     if link is not None:
         link.cut()
-        link.transport.join(5)  # its own thread closes the socket: only then has nothing unsent survived
+        link.transport.ended.wait(5)  # whoever reads closes the socket: only then has nothing unsent survived

@@ -60,6 +60,7 @@ class KeptTransport(paramiko.Transport):
         self.set_log_channel(LOG_NAME)
         self.closed_by_peer: set[int] = set()
         self.on_end: Callable[[], None] | None = None
+        self.ended = threading.Event()  # nothing more comes of it, and its socket is closed
         self._socket = sock
         self._over = False  # the library closes the channels first and says only afterwards that the connection is dead
         self._read = self.packetizer.read_message
@@ -69,8 +70,12 @@ class KeptTransport(paramiko.Transport):
         try:
             super().run()
         finally:
-            if self.on_end is not None:
-                self.on_end()
+            self.finish()
+
+    def finish(self) -> None:
+        self.ended.set()
+        if self.on_end is not None:
+            self.on_end()
 
     def is_active(self) -> bool:
         return not self._over and bool(super().is_active())
@@ -99,10 +104,14 @@ class KeptTransport(paramiko.Transport):
         """From now on wake only for data."""
         self._socket.settimeout(IDLE_WAKE_S)
 
+    @property
+    def full(self) -> bool:
+        """Whether a caller should wait before it sends more; here sending itself waits."""
+        return False
 
-def shake_hands(sock: socket.socket, name: str, algorithms: Sequence[str], deadline: Deadline) -> tuple[KeptTransport, HostKey]:
+
+def shake_hands(transport: KeptTransport, algorithms: Sequence[str], deadline: Deadline) -> HostKey:
     """Keys are exchanged and the host key is shown; nobody has logged in yet. Raises RemoteError, and the socket is closed."""
-    transport = KeptTransport(sock, name)
     try:
         _prefer(transport.get_security_options(), algorithms)
         transport.banner_timeout = transport.handshake_timeout = deadline.left_s + 1  # ours comes first
@@ -113,7 +122,7 @@ def shake_hands(sock: socket.socket, name: str, algorithms: Sequence[str], deadl
     except Exception as error:
         abandon(transport)  # a hostile or broken server makes the library raise anything
         raise _handshake_error(error) from error
-    return transport, HostKey(key.get_name(), key.get_base64())
+    return HostKey(key.get_name(), key.get_base64())
 
 
 def log_in(transport: KeptTransport, user: str, key: paramiko.PKey, deadline: Deadline) -> None:
@@ -134,7 +143,7 @@ def log_in(transport: KeptTransport, user: str, key: paramiko.PKey, deadline: De
 def abandon(transport: KeptTransport) -> None:
     """Cut, also when its thread never began."""
     transport.cut()
-    if not transport.is_alive():
+    if transport.ident is None:
         transport.sock.close()
 
 

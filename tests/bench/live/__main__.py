@@ -13,7 +13,8 @@ from tests.bench.live.scenes import SCENES
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description="How fast the running dispatcher reacts.")
-    parser.add_argument("scenes", nargs="*", default=[name for name in SCENES if name != "fleet"], help=", ".join(SCENES))
+    usual = [name for name in SCENES if not name.startswith("fleet")]
+    parser.add_argument("scenes", nargs="*", default=usual, help=", ".join(SCENES))
     parser.add_argument("--tuned", action="store_true", help="with intervals of one second named in the configuration")
     options = parser.parse_args()
     figures: dict[str, float] = {}

@@ -45,7 +45,7 @@ Clusters:
     InstanceTypes:
       one: {{ProviderType: one, VCPUs: 1, RAM: 4GiB, IncludedScratch: 100GB, Price: 0.1}}
 """
-SETTINGS = "StateFolder: {folder}/state\n"
+SETTINGS = "StateFolder: {folder}/state\n{more}"
 TUNED = {
     "default": "",
     "tuned": "{PollInterval: 1s, ProbeInterval: 1s, MaxProbesPerSecond: 1000, SyncInterval: 10s}",
@@ -56,8 +56,8 @@ CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 class House:
     """``seen`` is what the rig saw: queue and cloud events in the order of time."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self.url = folder, url
+    def __init__(self, folder: Path, url: str, rig_pid: int) -> None:
+        self.folder, self.url, self.rig_pid = folder, url, rig_pid
         self.dispatcher: subprocess.Popen[bytes] | None = None
 
     def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
@@ -102,6 +102,17 @@ class House:
         """Processor time of all its processes so far."""
         return sum(sum(map(int, _stat(pid)[11:13])) for pid in self._pids()) / CLOCK_TICK
 
+    def rig_cpu_s(self) -> float:
+        """The same of queue, cloud and instances."""
+        return sum(map(int, _stat(self.rig_pid)[11:13])) / CLOCK_TICK
+
+    def threads(self) -> int:
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self._pids())
+
+    def open_files(self) -> int:
+        """Of the process that has the most."""
+        return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in self._pids())
+
     def memory_mb(self) -> float:
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self._pids())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -120,8 +131,8 @@ def _group(pid: str) -> int:
 
 
 @contextlib.contextmanager
-def house(*, tuned: str = "default", max_instances: int = 50, events: bool = True) -> Iterator[House]:
-    """A rig and a written configuration; the dispatcher is not started yet."""
+def house(*, tuned: str = "default", max_instances: int = 50, events: bool = True, more: str = "") -> Iterator[House]:
+    """A rig and a written configuration; the dispatcher is not started yet. ``more``: lines of our own settings."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -129,9 +140,9 @@ def house(*, tuned: str = "default", max_instances: int = 50, events: bool = Tru
         rig = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
         assert rig.stdin is not None
         assert rig.stdout is not None
-        made = House(folder, json.loads(rig.stdout.readline())["url"])
+        made = House(folder, json.loads(rig.stdout.readline())["url"], rig.pid)
         try:
-            _write(made, TUNED[tuned], max_instances, events)
+            _write(made, TUNED[tuned], max_instances, events, more)
             yield made
         finally:
             if made.dispatcher is not None:
@@ -140,7 +151,7 @@ def house(*, tuned: str = "default", max_instances: int = 50, events: bool = Tru
             rig.wait()
 
 
-def _write(made: House, tuned: str, max_instances: int, events: bool) -> None:
+def _write(made: House, tuned: str, max_instances: int, events: bool, more: str) -> None:
     folder = made.folder
     (folder / "state").mkdir()
     key = folder / "key"
@@ -150,7 +161,7 @@ def _write(made: House, tuned: str, max_instances: int, events: bool) -> None:
     lines = "\n        ".join(part.strip() for part in tuned.strip("{}").split(",") if part)
     values = {"url": made.url, "websocket": websocket, "port": _free_port(), "folder": folder}
     (folder / "config.yml").write_text(CLUSTER.format(**values, max_instances=max_instances, tuned=lines))
-    (folder / "settings.yml").write_text(SETTINGS.format(folder=folder))
+    (folder / "settings.yml").write_text(SETTINGS.format(folder=folder, more=more))
     metadata = folder / "site" / "rig_driver-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: rig-driver\nVersion: 1.0\n")

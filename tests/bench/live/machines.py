@@ -5,6 +5,7 @@ The runner answers at once, so that what is measured is the dispatcher and not t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import socket
@@ -30,6 +31,8 @@ class Machine:
     running: dict[str, float] = field(default_factory=dict)  # container → since when
     probed: list[float] = field(default_factory=list)
     server: SSHServer | None = None
+    watch: paramiko.Channel | None = None
+    waited: set[str] = field(default_factory=set)  # the watcher shall say when they end
 
     @property
     def address(self) -> str:
@@ -101,7 +104,26 @@ class Cloud:
         if words[:1] == ["cat"]:
             channel.sendall(machine.secret.encode())
             return 0
+        if words[:1] == ["setsid"]:
+            return self._watch(machine, channel)
         return 0 if words[:1] in (["true"], ["systemctl"]) else 127
+
+    def _watch(self, machine: Machine, channel: paramiko.Channel) -> int:
+        """The watcher, without a process for each container: says who has ended, until its input does."""
+        machine.watch, machine.waited = channel, set()
+        unread = b""
+        while piece := channel.recv(65536):
+            *lines, unread = (unread + piece).split(b"\n")
+            machine.waited |= {line.decode() for line in lines}
+            for uuid in machine.waited - set(machine.running):
+                self._ended(machine, uuid)
+        return 0
+
+    def _ended(self, machine: Machine, uuid: str) -> None:
+        if uuid in machine.waited and machine.watch is not None:
+            machine.waited.discard(uuid)
+            with contextlib.suppress(OSError):
+                machine.watch.sendall(f"{uuid}\n".encode())
 
     def _start(self, machine: Machine, uuid: str, channel: paramiko.Channel) -> int:
         now_s = time.monotonic()
@@ -120,5 +142,6 @@ class Cloud:
             time.sleep(self.queue.records[uuid]["seconds"])
             self.queue.move(uuid, "Complete")
         machine.running.pop(uuid, None)
+        self._ended(machine, uuid)
         with self._lock:
             self.seen.append((time.monotonic(), "exit", f"{uuid} {machine.id}"))

@@ -143,17 +143,23 @@ def many_instances(house: House, *, instances: int = 1000, watched_s: float = 60
     figures = {
         "watched_cpu_percent": 100 * cpu, "watched_rss_mb": house.memory_mb(), "watched_longest_gap_s": max(oldest),
         "watched_probes_per_s": sum(1 for probes in found.values() for at in probes if at >= began_s) / took_s,
+        "watched_threads": house.threads(), "watched_open_files": house.open_files(),
     }  # fmt: skip
     house.kill()
-    again_s = time.monotonic()
+    again_s, rig_before_s = time.monotonic(), house.rig_cpu_s()
     house.start()
 
     def adopted() -> bool:
         return all(probes and probes[-1] > again_s for probes in house.ask("seen")["probed"].values())
 
     house.until(lambda: time.sleep(0.5) is None and adopted(), "all were adopted", 300)
+    cpu_s, rig_cpu_s = house.cpu_s(), house.rig_cpu_s() - rig_before_s
     firsts = [next(at for at in probes if at > again_s) for probes in house.ask("seen")["probed"].values()]
-    return {**figures, "adopted_all_s": max(firsts) - again_s}
+    return {
+        **figures, "adopted_all_s": max(firsts) - again_s, "adopted_half_s": statistics.median(firsts) - again_s,
+        "adopted_first_s": min(firsts) - again_s, "adopted_cpu_s": cpu_s, "adopted_rig_cpu_s": rig_cpu_s,
+        "adopted_threads": house.threads(), "adopted_rss_mb": house.memory_mb(),
+    }  # fmt: skip
 
 
 def _longest_gap(at: list[float]) -> float:
@@ -191,4 +197,5 @@ SCENES: dict[str, Scene] = {
     "burst-slow": (many_short, {"max_instances": 50}, {"api_delay_s": 0.05}),
     "restart": (restart, {"max_instances": 60}, {}),
     "fleet": (many_instances, {"max_instances": 1000}, {}),
+    "fleet-threads": (many_instances, {"max_instances": 1000, "more": "SSHThreadPerConnection: true\n"}, {}),
 }
