@@ -16,6 +16,7 @@ from tests.sources import ROOT, imported, modules, parents, within
 CORE = "dispatcher.core"
 CONTRACT = "dispatcher.driver"
 SECRECY = "dispatcher.secrecy"
+FROZEN = "dispatcher.frozen"
 DAEMON = "dispatcher.runtime.daemon"
 
 PURE_STDLIB = {
@@ -44,17 +45,18 @@ LAWS = (
     Row(
         law="core decides and knows nothing but itself and the driver contract",
         room=CORE,
-        may=(CORE, CONTRACT),
+        may=(CORE, CONTRACT, FROZEN),
         never=(EDGE, RUNTIME, WEB, SIMULATION, EMBEDDED, CLI, CONFIG, "drivers"),
     ),
     Row(
         law="meters count what they are told and know nothing of what it means",
         room=METERS,
-        may=(METERS,),
+        may=(METERS, FROZEN),
         libraries=("prometheus_client",),
         never=(CORE, CONTRACT, EDGE, RUNTIME, WEB, SIMULATION, EMBEDDED, CLI, CONFIG, "drivers"),
     ),
     Row(law="what is secret is blanked by a module that stands alone", room=SECRECY, never=(CORE, CONTRACT, EDGE, RUNTIME, WEB)),
+    Row(law="how values are made stands alone", room=FROZEN, never=(CORE, CONTRACT, EDGE, RUNTIME, WEB)),
     Row(law="the driver contract stands alone on the standard library", room=CONTRACT, never=(CORE, EDGE, RUNTIME, WEB)),
     Row(
         law="the contract tests need the contract, pytest, and the way in which a driver is found and configured",
@@ -66,7 +68,7 @@ LAWS = (
     Row(
         law="config turns YAML into settings and touches nothing else",
         room=CONFIG,
-        may=(CONFIG, "dispatcher.core.settings", CONTRACT),
+        may=(CONFIG, "dispatcher.core.settings", CONTRACT, FROZEN),
         libraries=("yaml",),
         never=(EDGE, RUNTIME, WEB, "drivers"),
     ),
@@ -80,7 +82,7 @@ LAWS = (
     Row(
         law="edge translates the world into the core's words and never turns the crank",
         room=EDGE,
-        may=(EDGE, CONTRACT, SECRECY, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.failures"),
+        may=(EDGE, CONTRACT, SECRECY, FROZEN, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.failures"),
         libraries=("requests", "urllib3", "paramiko", "cryptography", "tenacity", "psycopg", "certifi", "websocket"),
         never=(RUNTIME, WEB, SIMULATION, CLI),
     ),
@@ -88,14 +90,14 @@ LAWS = (
         law="runtime turns the crank with the ports that it is handed",
         room=RUNTIME,
         except_for=(DAEMON,),
-        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, SECRECY),
+        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, SECRECY, FROZEN),
         libraries=("prometheus_client",),
         never=(EDGE, WEB, SIMULATION, CLI, "drivers"),
     ),
     Row(
         law="the daemon alone wires the edge to the runtime",
         room=DAEMON,
-        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, EDGE, SECRECY),
+        may=(RUNTIME, CORE, CONFIG, CONTRACT, METERS, EDGE, SECRECY, FROZEN),
         libraries=("prometheus_client",),
         never=(WEB, SIMULATION, CLI, "drivers"),
     ),
@@ -104,7 +106,7 @@ LAWS = (
         room=WEB,
         may=(
             *(WEB, METERS, "dispatcher.core.model", "dispatcher.core.messages", "dispatcher.core.explain", CONTRACT),
-            *("dispatcher.core.verdict", "dispatcher.core.why", "dispatcher.core.history", "dispatcher.core.notes"),
+            *("dispatcher.core.verdict", "dispatcher.core.why", "dispatcher.core.history", "dispatcher.core.notes", FROZEN),
             *("dispatcher.core.pacing", "dispatcher.core.spending", "dispatcher.core.window"),
         ),
         libraries=("flask", "markupsafe", "werkzeug", "gunicorn", "prometheus_client", "jinja2", "itsdangerous"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dispatcher.config import (
 )
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.transport import tls_context
+from dispatcher.frozen import dataclass
 
 GOOD, WRONG, UNREADABLE = 0, 1, 2
 WIDEST_VALUE = 60

@@ -6,12 +6,13 @@ It makes one instance and ends only when nothing of its set is listed. Time, wai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeVar
 
 from dispatcher.core.messages import CloudCallFailed, CloudFailure
 from dispatcher.core.model import HoldoffKind
 from dispatcher.driver import Call, Capabilities, Created, CreateRequest, HostKey, Instance, Listing, Presence
+from dispatcher.frozen import dataclass
 
 Answer = TypeVar("Answer")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from dispatcher.cli.cloudtest_cloud import CloudSide, Notes
@@ -17,6 +16,7 @@ from dispatcher.driver import CreateRequest, HostKey, Instance, Presence
 from dispatcher.edge.instances import CommandReport
 from dispatcher.edge.ssh.address import parse_address
 from dispatcher.edge.ssh.hostkeys import fingerprint
+from dispatcher.frozen import dataclass
 
 
 class Machine(Protocol):

@@ -6,13 +6,14 @@ Everything here is values; a wish that cannot be is a ValueError that names the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dispatcher.cli.cloudtest_cloud import Pace
 from dispatcher.config import Config, DriverChoice
 from dispatcher.core.settings import Settings
 from dispatcher.driver import CreateRequest, InstanceType
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
+from dispatcher.frozen import dataclass
 from dispatcher.runtime.perform import init_script
 
 SET_ID = "zzzzz-zzzzz-zzzzzzcloudtest"

@@ -17,6 +17,7 @@ from dispatcher.config import DEFAULT_CONFIG, DEFAULT_SETTINGS, Config, Loaded, 
 
 BAD_CONFIGURATION = 1
 UNREADABLE = 2
+FIRST_WORK_S = 0.75  # so long at most the pages are loaded later than need be
 NOT_CONFIGURED = 78  # EX_CONFIG: a service manager should not start it again and again
 
 
@@ -32,6 +33,9 @@ def run(config_path: str, settings_path: str | None, cluster_id: str | None) -> 
       0   it was asked to end
       78  the configuration cannot be used: starting it again would not help
     """
+    from dispatcher.runtime.garbage import load_without_collections
+
+    load_without_collections()
     loaded = load(config_path, settings_path, cluster_id)
     config = startable(loaded)
     serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)), warnings=loaded.warnings)
@@ -116,7 +120,9 @@ class Served:
 
     @property
     def app(self) -> Any:
-        """Made when it is asked for: the libraries of the pages take as long to load as everything else together."""
+        """Made when it is asked for, and when the daemon has found out what runs: the libraries of the pages take as long to load
+        as everything else together, and who waits for a container would wait for them."""
+        self.daemon.find_out(FIRST_WORK_S)
         from dispatcher.web.app import make_app
         from dispatcher.web.auth import Door
         from dispatcher.web.page import ready

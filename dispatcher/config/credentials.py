@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from dispatcher.config.files import Unreadable, read_text, user_name
 from dispatcher.config.problems import Problem, Severity
 from dispatcher.config.yaml_lines import Entry, Fields, Scalar
+from dispatcher.frozen import dataclass
 
 FOLDER = "/etc/cloud-dispatcher/credentials"
 HANDED_OVER = "cloud-dispatcher_"  # begins the names of a folder that systemd hands over under the name cloud-dispatcher

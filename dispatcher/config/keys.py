@@ -6,12 +6,13 @@ no such key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dispatcher.config import values
 from dispatcher.config.values import COUNT, DURATION, FLAG, NUMBER, PATH, PATIENCE, RATE, SIZE, STRUCTURE, TAGS, TEXT, TEXTS, Kind
 from dispatcher.config.yaml_lines import parse
+from dispatcher.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

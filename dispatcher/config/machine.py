@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from dispatcher.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

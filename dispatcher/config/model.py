@@ -6,12 +6,13 @@ Secrets are never part of a ``repr``. Everything here was checked; what depends 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispatcher.config.problems import InForce, Problem, Severity
 from dispatcher.core.settings import Settings
 from dispatcher.driver import InstanceType
+from dispatcher.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from dispatcher.config.files import Unreadable, open_to_others, read_text
@@ -17,6 +16,7 @@ from dispatcher.config.problems import Origin, Source
 from dispatcher.config.reading import Reader, hidden
 from dispatcher.config.values import Wrong, parse_tags, parse_text
 from dispatcher.config.yaml_lines import Entry, Fields
+from dispatcher.frozen import dataclass
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -6,7 +6,8 @@ A problem names file, line and key and says what to write instead; it never hold
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from dispatcher.frozen import dataclass
 
 
 class Severity(enum.StrEnum):

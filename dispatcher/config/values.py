@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from dispatcher.config.yaml_lines import Fields, Items, Node, Scalar
+from dispatcher.frozen import dataclass
 
 LARGEST = (1 << 63) - 1  # Go's int64: of bytes, of nanoseconds, of everything
 QUOTED_CHARACTERS = 40

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import yaml
 
 from dispatcher.config.problems import Problem, Severity
+from dispatcher.frozen import dataclass
 
 MAX_VALUES = 200_000  # after aliases are followed: a small file can name itself into a huge one
 SAMPLE = "SAMPLE"  # upstream's files show the shape of an entry under this name

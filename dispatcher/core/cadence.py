@@ -222,3 +222,18 @@ def plan_probes(state: State, now: float) -> list[Action]:
 def probes_due_s(state: State, now: float) -> float:
     soonest = min((probe_due_s(state, i, now) for i in state.instances.all()), default=math.inf)
     return max(soonest, pacing.next_token_s(state, "probe", now))
+
+
+# ------------------------------------------------------------------------------------------------------------ a new term
+
+
+def finds_out(state: State) -> bool:
+    """Whether it is still to be learnt who leads, or what runs on the instances that were there before this term."""
+    lead, first_listed_s = state.leadership, state.cloud.first_listed_s
+    if not lead.leading:
+        return not lead.holder
+    return first_listed_s < lead.since_s or any(_unheard(each, lead.since_s) for each in state.instances.all())
+
+
+def _unheard(instance: Instance, since_s: float) -> bool:
+    return instance.phase is Phase.UNKNOWN and max(instance.processes_listed_s, instance.probed_s) < since_s

@@ -7,9 +7,10 @@ none makes anything due at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.paces import NEVER, Holdoff
+from dispatcher.frozen import dataclass
 
 GRACE_BOOT_S = 60.0  # so long an instance that was found may still boot, whatever a hint says of its start
 GRACE_IDLE_S = 15.0  # and so long it is idle for us before it goes: the queue may have work for it

@@ -6,11 +6,12 @@ Pure: a snapshot goes in, a handful of numbers comes out, so that a day of them 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from dispatcher.core import spending
 from dispatcher.core.model import Container, ContainerState, IdleBehavior, Instance, Phase, ProcessPhase, State
+from dispatcher.frozen import dataclass
 
 BOOTING, RUNNING, IDLE, KEPT, ENDING = "booting", "running", "idle", "held or draining", "shutting down"
 _READY, _RUN, _ENDED = Phase.READY, IdleBehavior.RUN, ProcessPhase.ENDED  # looked up thousands of times

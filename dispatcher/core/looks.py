@@ -6,7 +6,7 @@ some place says nothing of what stands behind it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dispatcher.frozen import dataclass
 
 PAGE = 1000  # the most that the service puts into one answer, and the least that is known of a longer queue
 PEEK = 100  # enough to see who is new at the top

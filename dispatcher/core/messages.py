@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.hints import Hints
 from dispatcher.core.looks import PAGE as PAGE
@@ -40,6 +40,7 @@ from dispatcher.core.reports import Target as Target
 from dispatcher.core.settings import Settings
 from dispatcher.driver import Instance as ListedInstance
 from dispatcher.driver import InstanceType, Leftover, Price, TypeFacts, Usage
+from dispatcher.frozen import dataclass
 
 # ----------------------------------------------------------------------------------------------------------------- events
 

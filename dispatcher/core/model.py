@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.hints import Hints
 from dispatcher.core.looks import Look, Sweep
@@ -27,6 +27,7 @@ from dispatcher.core.problems import ProbeProblem
 from dispatcher.core.setbacks import Setbacks
 from dispatcher.core.settings import Settings
 from dispatcher.driver import HostKey, InstanceType, Leftover
+from dispatcher.frozen import dataclass
 
 # ------------------------------------------------------------------------------------------------------------- containers
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.paces import NEVER
 from dispatcher.driver import Price, TypeFacts
+from dispatcher.frozen import dataclass
 
 
 class CataloguePart(enum.StrEnum):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+
+from dispatcher.frozen import dataclass
 
 NEVER = -math.inf
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.looks import Span
 from dispatcher.core.model import ContainerRecord, HoldoffKind
 from dispatcher.core.problems import ProbeProblem
 from dispatcher.driver import HostKey, Scope
+from dispatcher.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

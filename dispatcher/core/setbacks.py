@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.maps import Map
 from dispatcher.core.paces import NEVER, HoldoffKind
 from dispatcher.core.problems import ProbeProblem
 from dispatcher.core.values import replace
+from dispatcher.frozen import dataclass
 
 BOOTS_KEPT = 10  # of each instance type
 ENDS_KEPT = CANCELLED_KEPT = 200

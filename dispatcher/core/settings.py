@@ -7,9 +7,10 @@ value and the dispatcher chooses its own pace.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.driver import InstanceType, RateLimits
+from dispatcher.frozen import dataclass
 
 MIB = 1 << 20
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from dispatcher.core.factors import LEVELS as LEVELS
 from dispatcher.core.factors import Factor as Factor
 from dispatcher.core.factors import cloud, count, cut, fleet, in_order, queue, span, waiting
 from dispatcher.core.model import ContainerState, Phase, State
 from dispatcher.core.why import Group, groups
+from dispatcher.frozen import dataclass
 
 STARTING_S = 30.0
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core.model import NEVER, Container, ContainerState, State
+from dispatcher.frozen import dataclass
 
 Turn = tuple[int, float, str]
 """By priority, then who was here first: the smaller comes first."""

@@ -6,7 +6,6 @@ Each change that is named was tried on a copy of State and led to a place for th
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 from dispatcher.core import explain, pacing, sizing, spending, what_if
 from dispatcher.core.limits import instance_limit
@@ -15,6 +14,7 @@ from dispatcher.core.reasons import ON_THEIR_WAY, Reason
 from dispatcher.core.what_if import Change as Change
 from dispatcher.core.what_if import demand, limits, supply
 from dispatcher.driver import InstanceType
+from dispatcher.frozen import dataclass
 
 MOST_TRIALS, MOST_CHANGES = 40, 12
 MOST_AHEAD = 1000  # of those who are served before: with more, it is they who have to be placed first

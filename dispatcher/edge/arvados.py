@@ -11,15 +11,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
-
-import tenacity
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dispatcher.core.messages import PAGE, Look, QueueError, QueueFailure, Records, Sight, Span
 from dispatcher.core.model import ContainerRecord
 from dispatcher.edge.http import Client, Endpoint
 from dispatcher.edge.pages import Asked, Found, Page, Parsed, Walk, name_of
 from dispatcher.edge.records import POLL_FIELDS, READ_FIELDS, WRITE_FIELDS, NotUnderstood, is_container_uuid, parse_record
+
+if TYPE_CHECKING:
+    import tenacity
 
 CONTAINERS = "arvados/v1/containers"
 CURRENT_TOKEN = "arvados/v1/api_client_authorizations/current"  # noqa: S105 - a path, no secret
@@ -57,6 +58,8 @@ class ArvadosQueue:
         """Wait until the service answers and knows our token; return the token's uuid.
 
         Raises QueueError at once when it refuses the token, else when ``patience_s`` have passed or ``stop`` is set."""
+        import tenacity  # here: the daemon does not wait, and its start not for this
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_exponential(multiplier=0.5, max=15) + tenacity.wait_random(0, 1),

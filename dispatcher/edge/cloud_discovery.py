@@ -10,11 +10,12 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.metadata import EntryPoint, entry_points
 
 from dispatcher.core.failures import tidy_text
 from dispatcher.driver import CONTRACT_VERSION, ENTRY_POINT_GROUP, OpenDriver
+from dispatcher.frozen import dataclass
 
 OLDEST_CONTRACT = "1.0"  # of a driver that does not say
 VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")

@@ -10,13 +10,14 @@ import gzip
 import hashlib
 import shlex
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from dispatcher.core.messages import ProbeProblem
 from dispatcher.edge.runner import quoted, sudo
 from dispatcher.edge.ssh.remote import Output, RemoteError
+from dispatcher.frozen import dataclass
 
 MAX_DEPLOYMENTS = 8  # files on their way at once, over all instances; who finds no room tries again with the next probe
 COMPRESSION = 6

@@ -13,13 +13,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import quote
 
 import websocket
 
 from dispatcher.edge import transport
+from dispatcher.frozen import dataclass
 from dispatcher.secrecy import Known
 
 SUBSCRIBE = json.dumps({"method": "subscribe", "filters": [["event_type", "in", ["create", "update", "delete"]]]})

@@ -13,7 +13,7 @@ import random
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
@@ -23,6 +23,7 @@ from urllib3.exceptions import ProtocolError
 
 from dispatcher.core.messages import QueueError, QueueFailure
 from dispatcher.edge import transport
+from dispatcher.frozen import dataclass
 
 LARGEST_ANSWER = 64_000_000
 LARGEST_ERROR = 65_536

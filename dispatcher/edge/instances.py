@@ -7,7 +7,7 @@ connection before anybody hears of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from dispatcher.core.messages import KillReport, ProbeProblem, ProbeReport, Said, StartOutcome, StartReport, Target
@@ -25,6 +25,7 @@ from dispatcher.edge.ssh.hostkeys import HostKeys
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.ssh.remote import Executor, Output, RemoteError, printable
 from dispatcher.edge.ssh.watcher import Stream, Watchers, watch_command
+from dispatcher.frozen import dataclass
 
 DEGRADED = b"degraded"
 NOT_FOUND = (126, 127)  # a shell's exit statuses for a command that is not there

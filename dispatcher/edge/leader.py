@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tenacity
-
 from dispatcher.edge.claim import Claim, ClaimError
 
 PROVE_EVERY_S = 2.0
@@ -96,6 +94,16 @@ class Leader:
                 self.leading = False  # we were told to stop: this is no loss
 
     def _opened(self) -> Claim:
+        """As a rule at once; what waits and tries again is loaded only when it is needed."""
+        try:
+            return self._open_claim()
+        except ClaimError as error:
+            self._lose(str(error))
+        return self._opened_in_the_end()
+
+    def _opened_in_the_end(self) -> Claim:
+        import tenacity
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ClaimError),
             wait=tenacity.wait_exponential(multiplier=0.25, max=RECONNECT_AT_MOST_S) + tenacity.wait_random(0, 0.5),

@@ -6,7 +6,6 @@ What the dispatcher refuses is an answer; only silence raises. The token travels
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ import requests
 
 from dispatcher.core.messages import QueueError
 from dispatcher.edge import http, transport
+from dispatcher.frozen import dataclass
 
 LARGEST_ANSWER = 256_000_000
 UNIX = "unix:"

@@ -6,7 +6,8 @@ A driver names the command and reads what it prints. Whether it succeeds decides
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from dispatcher.frozen import dataclass
 
 MARK = "--- notices ---"
 MOST_BYTES = 65536

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.core.messages import Cursor, Look, Place, QueueError, QueueFailure, Records, Sight, Span, place
 from dispatcher.core.model import ContainerRecord
 from dispatcher.edge.records import NotUnderstood, is_container_uuid, parse_record
+from dispatcher.frozen import dataclass
 
 MOST_PAGES = 20  # of one look: a service that hands out a record at a time gets no thousand questions
 

@@ -9,10 +9,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispatcher.driver import InstanceType
+from dispatcher.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

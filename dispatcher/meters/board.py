@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from dispatcher.frozen import dataclass
 from dispatcher.meters.catalogue import SERIES
 
 PREFIX = "arvados_dispatchcloud_"

@@ -10,11 +10,13 @@ import math
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
-
-from prometheus_client.metrics_core import Metric
+from typing import TYPE_CHECKING
 
 from dispatcher.meters.series import Kind, Labels, Series
 from dispatcher.meters.window import Window, quantiles, weighed
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 MOST_LABELS = 2_000
 OTHER = "other"

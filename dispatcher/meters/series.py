@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from prometheus_client.metrics_core import Metric
+from dispatcher.frozen import dataclass
+
+if TYPE_CHECKING:  # the library is loaded by the first scrape, and no start waits for it
+    from prometheus_client.metrics_core import Metric
 
 Labels = tuple[str, ...]
 """The values of a series' labels, in the order in which the series names them."""
@@ -39,6 +42,8 @@ class Series:
 
     def family(self, samples: Iterable[tuple[Labels, float]] = ()) -> Metric:
         """The family as it is served, with these samples."""
+        from prometheus_client.metrics_core import Metric
+
         made = Metric(self.name, self.meaning, self.kind.value)
         for values, value in sorted(samples):
             made.add_sample(self.name, self.named(values), value)

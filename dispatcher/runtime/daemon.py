@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 
 from dispatcher.config import Config, known_secrets, reloaded, waits_for_start
-from dispatcher.core import lifecycle, spending
+from dispatcher.core import cadence, lifecycle, spending
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.core.transitions import outputs
@@ -55,6 +55,7 @@ from dispatcher.runtime.view import Explained, LiveView
 
 NAME_CHARACTERS = string.ascii_lowercase + string.digits
 OVERRUN_LOOK_S = 1.0
+FIND_OUT_LOOK_S = 0.02
 REFUSED_AGAIN_S = 10.0  # from one question whether our token is taken to the next
 STOP_RESERVE_S = 3.0  # of the time for a stop, so much is kept for what comes after the last act
 
@@ -266,7 +267,7 @@ class Daemon:
 
     def _refusal(self) -> str:
         try:
-            self._queue.check(self._stop, patience_s=0.0)
+            self._queue.token_uuid()
         except m.QueueError as error:
             return error.failure.text if error.failure.status in (401, 403) else ""
         return ""
@@ -288,6 +289,12 @@ class Daemon:
         self._thread("leader", self._lead)
         if self.config.api.events_url:
             self._thread("events", self._events().run)
+
+    def find_out(self, patience_s: float) -> None:
+        """Wait until the instances that were there before us have been asked what runs on them, at most for so long."""
+        until_s = self.clock.monotonic() + patience_s
+        while cadence.finds_out(self.store.snapshot()) and self.clock.monotonic() < until_s:
+            self._stop.wait(FIND_OUT_LOOK_S)
 
     def _events(self) -> Events:
         api, post = self.config.api, self.store.post

@@ -10,10 +10,16 @@ import gc
 FULL_COLLECTION_EVERY = 50  # collections of the middle generation; the interpreter's own is 10
 
 
+def load_without_collections() -> None:
+    """Until ``spare_garbage_collection``: whoever loads libraries makes a hundred thousand objects that stay, and looking through
+    them again and again is a tenth of a start."""
+    gc.disable()
+
+
 def spare_garbage_collection() -> None:
     """The State is a large tree that lives for long. Looking through all of it stops every thread, so it is done less often, and
     never for what is there from the start on."""
-    gc.collect()
+    gc.enable()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, FULL_COLLECTION_EVERY)

@@ -6,9 +6,9 @@ Ready means: it leads, and has seen the queue and the cloud once in this term. T
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from dispatcher.core.model import State
+from dispatcher.frozen import dataclass
 
 LATE_S = 60.0  # a loop beats every few seconds; silent for so long, it hangs
 

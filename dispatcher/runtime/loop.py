@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dispatcher.core.messages import Action
 from dispatcher.core.model import State
 from dispatcher.core.transitions import WITHOUT_EFFECT
+from dispatcher.frozen import dataclass
 from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.store import PlannerBug, Store
 

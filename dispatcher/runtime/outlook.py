@@ -10,11 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dispatcher.core.model import State
 from dispatcher.core.verdict import Factor, Verdict, verdict
 from dispatcher.core.why import Group, groups
+from dispatcher.frozen import dataclass
 
 FRESH_S = 1.0  # while somebody looks
 IDLE_S = 10.0  # while nobody does

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol, TypeVar
 
 from dispatcher.core import messages as m
@@ -20,6 +20,7 @@ from dispatcher.core.transitions.cloud import all_tags, own_tags
 from dispatcher.core.transitions.outputs import awaited
 from dispatcher.driver import Call, CreateRequest, InstanceType
 from dispatcher.driver import Instance as ListedInstance
+from dispatcher.frozen import dataclass
 from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.failed import failure_of as failure_of
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import DestroyCause, Instance, State
+from dispatcher.frozen import dataclass
 from dispatcher.runtime.tell_instances import fields_of, fields_said
 from dispatcher.runtime.told import INFO, WARNING, Kind, Told
 

@@ -11,10 +11,11 @@ import queue
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import State
+from dispatcher.frozen import dataclass
 from dispatcher.runtime import audit
 from dispatcher.runtime.decisions import DECIDED, decisions
 from dispatcher.runtime.narrate import Message, narrate

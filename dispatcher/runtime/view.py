@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from prometheus_client import CollectorRegistry
+from typing import TYPE_CHECKING
 
 from dispatcher.config.problems import InForce
 from dispatcher.core import explain
@@ -23,6 +22,9 @@ from dispatcher.runtime.ports import Clock
 from dispatcher.runtime.story import Story
 from dispatcher.runtime.times import rfc3339, utc_at
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
 STATUS_AGE_S = 1.0
 
 Explain = Callable[[State, float], Mapping[str, str]]
@@ -30,6 +32,12 @@ Explain = Callable[[State, float], Mapping[str, str]]
 
 def unexplained(state: State, now_s: float) -> Mapping[str, str]:
     return {}
+
+
+def nothing_measured() -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry  # here: it comes with the pages, and no start waits for it
+
+    return CollectorRegistry()
 
 
 class Explained:
@@ -60,7 +68,7 @@ class LiveView:
     ages_s: Callable[[], Mapping[str, float]]
     explain: Explain = unexplained
     trouble: Callable[[], Sequence[str]] = tuple
-    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    metrics: CollectorRegistry = field(default_factory=nothing_measured)
     outlooks: Outlooks | None = None  # none: made anew for everybody who asks
     history: History | None = None
     in_force: Callable[[], Sequence[InForce]] = tuple

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response
 
 from dispatcher.core.model import Instance, State
 from dispatcher.core.notes import one_line
+from dispatcher.frozen import dataclass
 from dispatcher.web import auth, effects, parameters
 from dispatcher.web.auth import has_form_key, viewer
 from dispatcher.web.effects import KILL, TITLES, Row

@@ -13,11 +13,12 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import quote, urlsplit
 
 from flask import Request, Response, g
 
+from dispatcher.frozen import dataclass
 from dispatcher.web import guesses, session
 from dispatcher.web.guesses import Guesses
 from dispatcher.web.session import OPERATOR, READER, Session, Sessions

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.core.history import STANDINGS, Sample
+from dispatcher.frozen import dataclass
 from dispatcher.web.shown import Wall
 
 WIDTH, HEIGHT = 600, 120

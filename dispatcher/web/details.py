@@ -6,11 +6,12 @@ Pure. What is gone from State has a page for as long as its story is remembered.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispatcher.core.model import Container, Instance, Phase, State
 from dispatcher.core.why import Why
+from dispatcher.frozen import dataclass
 from dispatcher.web import fleet, funnel
 from dispatcher.web.overview import decision
 from dispatcher.web.shown import Wall, plain, size

@@ -6,9 +6,9 @@ Pure: a snapshot goes in, sentences come out. They promise what the core does an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dispatcher.core.model import IdleBehavior, Instance, Phase, State
+from dispatcher.frozen import dataclass
 from dispatcher.web.upstream import running, worker_state
 
 HOLD, DRAIN, RUN, KILL = "hold", "drain", "run", "kill"

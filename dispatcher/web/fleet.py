@@ -8,12 +8,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.core.history import is_busy
 from dispatcher.core.model import NEVER, Instance, Phase, Process, ProcessPhase, State
 from dispatcher.core.spending import price_of_instance
+from dispatcher.frozen import dataclass
 from dispatcher.web.shown import Wall, plain
 from dispatcher.web.upstream import WORKER_STATES, running
 

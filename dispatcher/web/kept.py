@@ -12,9 +12,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from dispatcher.frozen import dataclass
 from dispatcher.web.overview import DECISIONS, Seen, overview
 from dispatcher.web.shown import Wall
 from dispatcher.web.view import View

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from dispatcher.frozen import dataclass
 
 SEND_TIMEOUT_S = 1.0
 

@@ -7,12 +7,13 @@ from outside hold no control characters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispatcher.core.model import State
 from dispatcher.core.verdict import Factor, Verdict
 from dispatcher.core.why import Group
+from dispatcher.frozen import dataclass
 from dispatcher.web import cloud_health
 from dispatcher.web.fleet import fleet
 from dispatcher.web.funnel import funnel

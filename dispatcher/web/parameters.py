@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from flask import request
 
+from dispatcher.frozen import dataclass
 from dispatcher.web.auth import FORM_KEY, viewer
 from dispatcher.web.errors import Refused
 from dispatcher.web.view import View

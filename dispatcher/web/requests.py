@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from prometheus_client.metrics_core import Metric
+from typing import TYPE_CHECKING, Any
 
 from dispatcher.meters import catalogue as c
 from dispatcher.meters.instruments import Board
 from dispatcher.web.exchange import Answer
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 THREADS = 8
 CONNECTIONS = 1000  # that gunicorn holds open at once; who comes later waits in the backlog

@@ -5,9 +5,8 @@ Values of one selector are alternatives, different selectors all have to match. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dispatcher.core.model import IdleBehavior, Instance, Phase, State
+from dispatcher.frozen import dataclass
 from dispatcher.web.errors import Refused
 from dispatcher.web.upstream import WORKER_STATES, running, worker_state
 

@@ -14,7 +14,6 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGHUP
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from dispatcher.frozen import dataclass
 from dispatcher.web.access import AccessLog
 from dispatcher.web.notify import service_manager
 from dispatcher.web.request_log import RequestLog

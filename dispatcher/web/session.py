@@ -11,10 +11,11 @@ import math
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from itsdangerous import BadData, Signer, URLSafeSerializer
+
+from dispatcher.frozen import dataclass
 
 COOKIE = "cloud_dispatcher_session"
 LIFETIME_S = 12 * 3600

@@ -6,11 +6,11 @@ Pure. HTML is escaped by the templates; here go control characters, and whatever
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from dispatcher.core.notes import one_line
+from dispatcher.frozen import dataclass
 
 TEXT_CHARACTERS = 500
 

@@ -6,10 +6,10 @@ Pure, and bounded: of each kind the oldest are named and the others counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.core.model import NEVER, IdleBehavior, Instance, Phase, ProcessPhase, State
+from dispatcher.frozen import dataclass
 from dispatcher.web.fleet import answered_s, is_silent
 from dispatcher.web.shown import Wall, plain, seconds_of
 

@@ -25,6 +25,7 @@ Clusters:
     InstanceTypes:
       usual: {{VCPUs: 4, RAM: 8GiB, Price: 0.1}}
 """
+LATER = ("asyncio", "flask", "invoke", "jinja2", "prometheus_client", "tenacity", "unittest")  # not before the first container
 START = """
 import json, sys
 from click.testing import CliRunner
@@ -52,3 +53,4 @@ def test_a_start_without_azure_imports_nothing_of_it(tmp_path: Path) -> None:
     assert "drivers.stub" in loaded
     assert [name for name in loaded if name.split(".")[0] in ("azure", "msal", "msrest")] == []
     assert [name for name in loaded if name.startswith(("drivers.azure", "drivers.local"))] == []
+    assert [name for name in LATER if name in loaded] == []

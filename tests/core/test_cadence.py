@@ -262,3 +262,24 @@ def test_the_rate_of_probes_is_a_ceiling_and_the_longest_waiting_go_first():
 def test_a_stray_of_a_container_that_is_over_is_known():
     """A container that ended is still held until its runner has gone: its process is no stray."""
     assert len(state(container(state=ContainerState.COMPLETE), instance("i1", Phase.READY, C1)).strays) == 0
+
+
+OLD = replace(instance(phase=Phase.UNKNOWN), processes_listed_s=NEVER, probed_s=NEVER)
+FINDINGS = [
+    # (who leads, the first list of this term, instances, whether there is something to be found out)
+    ({"leading": False, "holder": ""}, NEVER, (), True),
+    ({"leading": False, "holder": "somebody else"}, NEVER, (), False),
+    ({"leading": True, "since_s": NOW - 1.0}, NOW - 5.0, (), True),
+    ({"leading": True, "since_s": NOW - 1.0}, NOW - 0.5, (), False),
+    ({"leading": True, "since_s": NOW - 1.0}, NOW - 0.5, (OLD,), True),
+    ({"leading": True, "since_s": NOW - 1.0}, NOW - 0.5, (replace(OLD, probed_s=NOW - 0.2),), False),
+    ({"leading": True, "since_s": NOW - 1.0}, NOW - 0.5, (replace(OLD, phase=Phase.BOOTING),), False),
+]
+
+
+@pytest.mark.parametrize(("lead", "first_listed_s", "instances", "expected"), FINDINGS)
+def test_a_new_term_has_something_to_find_out(lead, first_listed_s, instances, expected):
+    """Who leads, what stands in the cloud, and what runs on what nobody has asked yet."""
+    before = state(*instances, cloud={"first_listed_s": first_listed_s})
+    before = replace(before, leadership=replace(before.leadership, **lead))
+    assert cadence.finds_out(before) is expected

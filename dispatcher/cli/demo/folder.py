@@ -9,9 +9,10 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dispatcher.frozen import dataclass
 
 LEAST_FREE_BYTES = 64 << 20
 LOCK_PATIENCE_S = 1.0

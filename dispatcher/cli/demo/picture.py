@@ -6,9 +6,9 @@ A job is one request; it has a container for each try. Times are seconds since 1
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from dispatcher.cli.demo.workload import CANCELLED, COMPLETE, Piece
+from dispatcher.frozen import dataclass
 
 FINAL = ("Complete", "Cancelled")
 

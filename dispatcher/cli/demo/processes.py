@@ -13,10 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import dispatcher
+from dispatcher.frozen import dataclass
 
 FOLDER, PART = "CLOUD_DISPATCHER_DEMO", "CLOUD_DISPATCHER_DEMO_PART"
 # Whoever has one of these with a path in the data folder was started by us, by an instance, or by a container.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from dispatcher.cli.demo.picture import Job, Picture
 from dispatcher.cli.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Line, Span, line
 from dispatcher.cli.words import duration, money
+from dispatcher.frozen import dataclass
 
 STATE_COLOURS = {"running": GREEN, "idle": CYAN, "booting": YELLOW, "shutdown": DIM, "unknown": YELLOW}
 MOST_WAITING = 4

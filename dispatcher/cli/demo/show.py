@@ -9,7 +9,7 @@ import contextlib
 import signal
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from dispatcher.cli.terminal import BOLD, DIM, GREEN, RED, Screen
 from dispatcher.cli.words import money
 from dispatcher.config import Config
 from dispatcher.core.messages import QueueError
+from dispatcher.frozen import dataclass
 
 TICK_S = 0.4
 TAKE_OVER_S = 4.0  # how long a killed dispatcher is left to another `make run`, before this one starts it again

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from dispatcher.cli.demo.folder import Folder, read_json, write
 from dispatcher.cli.queue_client import QueueClient, Record, work
+from dispatcher.frozen import dataclass
 
 RUN, NAME = "sample_run", "sample_name"  # among a request's properties, and (in capitals) in its container's environment
 TRIES = 10  # a container whose instance is killed is tried again

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import click
@@ -24,6 +23,7 @@ from dispatcher.cli.operate.table import Column
 from dispatcher.cli.terminal import GREEN, YELLOW
 from dispatcher.cli.words import counted
 from dispatcher.edge.management import Form, ManagementClient
+from dispatcher.frozen import dataclass
 
 AT_ONCE = 400  # instances in one request, whose body is bounded
 WOULD, DONE, GONE = "would be done", "done", "gone"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
 from dispatcher.cli.operate.ends import FAILED, NOT_ALLOWED, UNREACHABLE, Ended
 from dispatcher.cli.operate.place import Place
 from dispatcher.edge.management import Answer, Form, ManagementClient, Unreachable, endpoint_of
+from dispatcher.frozen import dataclass
 
 API = "arvados/v1/dispatch"
 ASKED_AT_ONCE = 8

@@ -6,13 +6,13 @@ Arvados's dispatcher knows neither names nor notes of ours, and its release 3.2.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from dispatcher.cli.operate.dispatchers import Found, Record
 from dispatcher.cli.operate.ends import NOT_FOUND, USAGE, Ended
 from dispatcher.cli.operate.table import Column
 from dispatcher.cli.terminal import CYAN, DIM, GREEN, RED, YELLOW
 from dispatcher.cli.words import printable, seconds, span
+from dispatcher.frozen import dataclass
 
 STATES = ("booting", "unknown", "idle", "running", "shutdown")
 BEHAVIOURS = ("run", "drain", "hold")

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +18,7 @@ from dispatcher.config import DEFAULT_CONFIG, ManagementPart, load_management_pa
 from dispatcher.config.files import Unreadable, read_text
 from dispatcher.config.load import STANDARD
 from dispatcher.edge.management import UNIX
+from dispatcher.frozen import dataclass
 
 TOKEN_VARIABLE = "ARVADOS_MANAGEMENT_TOKEN"  # noqa: S105  (a name)
 URL_VARIABLE = "CLOUD_DISPATCHER_URL"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from dispatcher.cli.operate.containers import state_of, uuid_of, waits, where
 from dispatcher.cli.operate.dispatchers import Record
 from dispatcher.cli.operate.instances import STATES, price, runs
 from dispatcher.cli.words import counted, seconds
+from dispatcher.frozen import dataclass
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 

@@ -6,11 +6,11 @@ Pure: cells and a width in, lines out. Where there is no terminal nothing is lef
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.cli.terminal import Line, Span
 from dispatcher.cli.words import fitted, padded, printable, width_of
+from dispatcher.frozen import dataclass
 
 GAP = "  "
 NARROWEST = 16  # a column of sentences is not cut further

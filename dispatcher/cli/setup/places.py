@@ -9,8 +9,9 @@ import os
 import pwd
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from dispatcher.frozen import dataclass
 
 USER = "_cloud-dispatcher"
 

@@ -7,9 +7,9 @@ follows from them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from dispatcher.core.model import NEVER
+from dispatcher.frozen import dataclass
 
 LEVELS = ("ok", "busy", "limited", "degraded", "stopped")
 """From good to bad. limited: something keeps more from running; degraded: something is wrong; stopped: nothing can begin."""

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dispatcher.core.model import Instance, Phase
 from dispatcher.core.values import replace
+from dispatcher.frozen import dataclass
 
 
 class IllegalTransition(Exception):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from dispatcher.core import schedule, sizing
 from dispatcher.core.maps import Map
@@ -17,6 +16,7 @@ from dispatcher.core.schedule import Decision
 from dispatcher.core.transitions.changes import release
 from dispatcher.core.values import replace
 from dispatcher.driver import RateLimits
+from dispatcher.frozen import dataclass
 
 PLACED = frozenset(("creating", "booting", "locking", "starting", "moving"))
 """Causes of those who have a place already, or get one in this pass."""

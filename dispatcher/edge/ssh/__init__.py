@@ -5,6 +5,7 @@ open one; ``shared``, ``wire`` and ``reader`` read all of them on one thread; ``
 command; ``watchdog`` cuts what hangs; ``keys`` reads our own private key.
 """
 
+from dispatcher.edge.ssh import library as library  # first: it loads paramiko
 from dispatcher.edge.ssh.executor import SSHExecutor as SSHExecutor
 from dispatcher.edge.ssh.executor import SSHSettings as SSHSettings
 from dispatcher.edge.ssh.hostkeys import HostKeys as HostKeys

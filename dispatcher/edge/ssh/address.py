@@ -12,11 +12,11 @@ import select
 import socket
 import struct
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.core.messages import ProbeProblem
 from dispatcher.edge.ssh.remote import Deadline, RemoteError
+from dispatcher.frozen import dataclass
 
 TIMEOUT_TCP_S = 10.0
 UNACKNOWLEDGED_MS = 20_000  # the kernel gives a connection up when what we sent stays unanswered for so long

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import paramiko
 
@@ -32,6 +32,7 @@ from dispatcher.edge.ssh.shared import make_transport, open_reader
 from dispatcher.edge.ssh.transport import KeptTransport, abandon, describe, log_in, quiet_library, shake_hands
 from dispatcher.edge.ssh.watchdog import Watchdog
 from dispatcher.edge.ssh.watcher import ChannelStream
+from dispatcher.frozen import dataclass
 
 MAX_COMMANDS_PER_CONNECTION = 4  # an OpenSSH server allows 10 sessions; the rest is left to the watcher and to operators
 MAX_HANDSHAKES = 8  # they are the one thing here that costs CPU

@@ -7,10 +7,10 @@ An ``Output`` exists only when the command's exit status came and the other side
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from dispatcher.core.messages import ProbeProblem, Said, Target
+from dispatcher.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

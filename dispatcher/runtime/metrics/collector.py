@@ -9,18 +9,21 @@ import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import Metric
+from dataclasses import field
+from typing import TYPE_CHECKING
 
 from dispatcher.core.model import State
+from dispatcher.frozen import dataclass
 from dispatcher.meters import catalogue as c
 from dispatcher.meters.instruments import Board
 from dispatcher.runtime.metrics.acts import ActMeter
 from dispatcher.runtime.metrics.facts import Recorder
 from dispatcher.runtime.metrics.gauges import gauges
 from dispatcher.runtime.ports import Clock
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,8 @@ class Metrics:
     def registry(
         self, snapshot: Callable[[], State], surroundings: Callable[[], Surroundings] = Surroundings
     ) -> CollectorRegistry:
+        from prometheus_client import CollectorRegistry  # here: it is asked for with the pages, and no start waits for it
+
         made = CollectorRegistry()
         made.register(_Collector(lambda: self.collect(snapshot, surroundings())))
         return made

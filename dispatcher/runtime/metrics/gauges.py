@@ -9,8 +9,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-
-from prometheus_client.metrics_core import Metric
+from typing import TYPE_CHECKING
 
 from dispatcher.core import explain, lifecycle, limits, spending
 from dispatcher.core.model import NEVER, CallReport, Container, ContainerState, HoldoffKind, IdleBehavior, Instance, Phase, State
@@ -20,6 +19,9 @@ from dispatcher.meters import catalogue as c
 from dispatcher.meters.series import Labels, Series
 from dispatcher.runtime.metrics.categories import category, running, worker_state
 from dispatcher.runtime.times import unix_s
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 _WAITING = (ContainerState.QUEUED, ContainerState.LOCKED)
 _ON_ITS_WAY = (Phase.CREATING, Phase.BOOTING, Phase.UNKNOWN)
