@@ -104,6 +104,10 @@ deb: $(READY)  ## build the Debian packages from what is committed, into dist/
 test-deb: $(READY)  ## build, install and run the Debian packages in clean trees; as root: make test-deb DEBIAN_SUITES="bookworm trixie"
 	@$(BIN)/python -m pytest -m deb tests/package
 
+.PHONY: test-debian-libraries
+test-debian-libraries: $(READY)  ## run the suite on Debian's own Python and libraries in clean trees, as root; TESTS="-k words" for some of it
+	@PYTHONPATH=tests $(BIN)/python -m tests.package.libraries $(TESTS)
+
 .PHONY: clean
 clean:  ## stop what make run left behind, and remove everything that was made
 	@if test -x $(BIN)/cloud-dispatcher && $(BIN)/cloud-dispatcher demo --help 2>/dev/null | grep -q -e --stop; \

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Builds the Debian packages from what is committed: `debian/build.sh FOLDER` leaves them in FOLDER. `make deb` calls it.
+# DEBFULLNAME and DEBEMAIL name who answers for what is built; without them the packages have an address that leads nowhere.
 # The wheels that a driver carries are fetched here, before the build, which then needs no network.
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,6 +18,12 @@ trap 'rm -rf "$work"' EXIT
 tree=$work/cloud-dispatcher-$version
 
 git archive --prefix="cloud-dispatcher-$version/" HEAD | tar -x -C "$work"
+if [ -n "${DEBEMAIL:-}" ]; then
+    maintainer="${DEBFULLNAME:-Cloud Dispatcher packagers} <$DEBEMAIL>"
+    awk -v by="$maintainer" '/^Maintainer: /{$0 = "Maintainer: " by} {print}' debian/control >"$tree/debian/control"
+    awk -v by="$maintainer" '/^ -- /{sub(/ -- .*>  /, ""); $0 = " -- " by "  " $0} {print}' debian/changelog >"$tree/debian/changelog"
+fi
+
 wheels=${WHEELS:-}
 if [ -n "$wheels" ]; then
     cp -r "$wheels" "$tree/wheels"

@@ -5,12 +5,14 @@ On a developer's machine a test whose tool is missing is skipped with the comman
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +34,15 @@ def needs_command(command: str, *, package: str, service: str | None = None) -> 
     if path is None:
         _give_up(f"{MARK} {command} is missing: apt-get install {package}")
     return path
+
+
+def needs_module(name: str, *, package: str) -> ModuleType:
+    """A Python package that only tests use; skips (in CI: fails) the test when it is not there."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _give_up(f"{MARK} {name} is missing: pip install {package}")
+        raise
 
 
 def find_command(command: str) -> str | None:

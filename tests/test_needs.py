@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from needs import find_command, missing_tools, needs_command
+from needs import find_command, missing_tools, needs_command, needs_module
 
 
 def ask() -> None:
@@ -17,6 +17,15 @@ def test_a_missing_tool(monkeypatch: pytest.MonkeyPatch, in_ci: str, outcome: ty
     monkeypatch.setenv("CI", in_ci)
     with pytest.raises(outcome, match="no-such-tool is missing: apt-get install no-such-package"):
         ask()
+
+
+@pytest.mark.parametrize(("in_ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_a_missing_package_of_python(monkeypatch: pytest.MonkeyPatch, in_ci: str, outcome: type[BaseException]) -> None:
+    """As a missing tool, with the command of pip; one that is there is given."""
+    monkeypatch.setenv("CI", in_ci)
+    with pytest.raises(outcome, match="no_such_module is missing: pip install no-such-package"):
+        needs_module("no_such_module", package="no-such-package")
+    assert needs_module("pytest", package="pytest") is pytest
 
 
 def test_a_tool_that_is_there() -> None:

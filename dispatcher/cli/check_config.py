@@ -6,7 +6,7 @@ What people need first goes last: values, then warnings, then problems, then one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import click
 
 from dispatcher.cli.check_cloud import cloud_warnings
 from dispatcher.cli.drivers import driver_problem
+from dispatcher.cli.service_user import closed_files
 from dispatcher.cli.words import printable
 from dispatcher.config import (
     DEFAULT_CONFIG,
@@ -28,6 +29,7 @@ from dispatcher.config import (
     Source,
     load,
 )
+from dispatcher.config.load import config_place
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.transport import tls_context
 from dispatcher.frozen import dataclass
@@ -82,6 +84,8 @@ def check_config(
     """
     loaded = load(config_path, settings_path, cluster_id)
     verdict = judge(loaded)
+    if config_path == DEFAULT_CONFIG:
+        verdict = with_closed(verdict, closed_files((config_place(config_path), settings_path or DEFAULT_SETTINGS)))
     if ask_cloud and verdict.exit_code == GOOD and loaded.config is not None:
         verdict = replace(verdict, warnings=(*verdict.warnings, *cloud_warnings(loaded, loaded.config)))
     if as_json:
@@ -100,6 +104,12 @@ def judge(loaded: Loaded) -> Verdict:
     problems = (*loaded.problems, *(each for each in found if each is not None))
     code = UNREADABLE if loaded.unreadable else WRONG if problems else GOOD
     return Verdict(problems=problems, warnings=loaded.warnings, in_force=loaded.in_force, exit_code=code)
+
+
+def with_closed(verdict: Verdict, closed: Sequence[tuple[str, str]]) -> Verdict:
+    """Root reads everything; what the service may not read is no better than what nobody can."""
+    found = [Problem(severity=Severity.ERROR, file=file, line=None, path="", text=text) for file, text in closed]
+    return replace(verdict, problems=(*verdict.problems, *found), exit_code=UNREADABLE) if found else verdict
 
 
 def key_problem(loaded: Loaded, config: Config) -> Problem | None:

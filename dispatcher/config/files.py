@@ -59,6 +59,8 @@ def _closed(path: str) -> str:
 def permission_mend(user: str, owner: str, group: str, mode: int) -> str:
     """What is wrong and the command that mends it."""
     text = f"user {user} may not read it (owner {owner}, group {group}, mode {stat.S_IMODE(mode):04o})"
+    if group == "root":  # nobody else should be in that group
+        return f"{text}: give it to a group that {user} is in, and let that read it (chgrp {user} FILE; chmod g+r FILE)"
     if not mode & stat.S_IRGRP:
         return f"{text}: let its group read it (chmod g+r) and {user} be in the group {group}"
     return f"{text}: add {user} to the group (usermod --append --groups {group} {user}) and start the program again"

@@ -265,6 +265,13 @@ def test_a_closed_file_is_told_with_its_mend(mode, words):
     assert text.endswith(words)
 
 
+def test_nobody_is_put_into_the_group_of_root():
+    """A file of root and its group is given to a group of its own."""
+    for mode in (0o640, 0o600):
+        text = permission_mend("crunch", "root", "root", 0o100000 | mode)
+        assert text.endswith("give it to a group that crunch is in, and let that read it (chgrp crunch FILE; chmod g+r FILE)")
+
+
 def test_a_name_that_is_none(tmp_path):
     """Even a path that no system takes is told, not raised."""
     with pytest.raises(Unreadable, match="this is no file name"):

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from needs import needs_command
@@ -24,6 +25,8 @@ STEP_TIMEOUT_S = 1800
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
 
 BOOTS = ("systemd-sysv", "dbus", "iproute2", "curl", "procps")
+# What the suite wants besides: the tools of its own that Debian has, and servers. What is missing is said by the tests themselves
+TESTS = ("python3-selenium", "python3-wheel", "postgresql", "netbase", "openssh-client", "iproute2")
 BUILDS = ("build-essential", "debhelper", "fakeroot", "git", "lintian", "python3-pip", "openssh-server", "util-linux", "procps")
 
 
@@ -31,22 +34,22 @@ class Failed(RuntimeError):
     """A command in a tree did not succeed; the text is what it said."""
 
 
-def run(command: list[str], *, timeout_s: float = STEP_TIMEOUT_S) -> str:
-    """What it wrote; raises Failed with it when it ends otherwise than with 0."""
-    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+def run(command: list[str], *, timeout_s: float = STEP_TIMEOUT_S, shown: bool = False) -> str:
+    """What it wrote, unless that is shown as it comes; raises Failed with it when it ends otherwise than with 0."""
+    out, none = None if shown else subprocess.PIPE, subprocess.DEVNULL
     done = subprocess.run(
-        command, check=False, stdin=none, stdout=pipe, stderr=subprocess.STDOUT, timeout=timeout_s, text=True, env=CLEAN
+        command, check=False, stdin=none, stdout=out, stderr=subprocess.STDOUT, timeout=timeout_s, text=True, env=CLEAN
     )
     if done.returncode:
-        raise Failed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
-    return done.stdout
+        raise Failed(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout or '')[-8000:]}")
+    return done.stdout or ""
 
 
-def in_chroot(tree: Path, script: str, *, timeout_s: float = STEP_TIMEOUT_S) -> str:
+def in_chroot(tree: Path, script: str, *, timeout_s: float = STEP_TIMEOUT_S, shown: bool = False) -> str:
     """A shell script in a tree that does not run, with devices and processes as programs expect them."""
     mounts = f"mount --bind /dev {tree}/dev && mount -t proc proc {tree}/proc && cp /etc/resolv.conf {tree}/etc/resolv.conf"
     command = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec chroot {tree} sh -ec "$1"', "sh", script]
-    return run(command, timeout_s=timeout_s)
+    return run(command, timeout_s=timeout_s, shown=shown)
 
 
 def bare(suite: str) -> Path:
@@ -72,14 +75,28 @@ def building(suite: str) -> Path:
         (tree / "control").write_text(control, encoding="utf-8")
         script = "mkdir -p /src/debian; cp /control /src/debian; cd /src; apt-get -qq build-dep -y ./; rm -r /src"
         in_chroot(tree, f"apt-get -qq update; apt-get -qq install -y {' '.join(BUILDS)}; {script}")
-    tree = _once(f"{suite}-building", make)
+    return _of(control, f"{suite}-building", make)
+
+
+def testing(suite: str) -> Path:
+    """With everything that the packages are built from, and what the suite wants besides."""
+    built_from = building(suite)
+    def make(tree: Path) -> None:
+        _copy(built_from, tree)
+        in_chroot(tree, f"apt-get -qq update; apt-get -qq install -y {' '.join(TESTS)}")
+    return _of((built_from / "control").read_text(encoding="utf-8"), f"{suite}-testing", make)
+
+
+def _of(control: str, name: str, make: Callable[[Path], None]) -> Path:
+    """The tree of this name that was made for these contents of debian/control."""
+    tree = _once(name, make)
     if (tree / "control").read_text(encoding="utf-8") != control:
         shutil.rmtree(tree)
-        return _once(f"{suite}-building", make)
+        return _once(name, make)
     return tree
 
 
-def _once(name: str, make: object) -> Path:
+def _once(name: str, make: Callable[[Path], None]) -> Path:
     """The tree of this name; a half made one is made anew."""
     tree, half = HOME / name, HOME / f"{name}.half"
     HOME.mkdir(parents=True, exist_ok=True)
@@ -89,7 +106,7 @@ def _once(name: str, make: object) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.exists():
             shutil.rmtree(half, ignore_errors=True)
-            make(half)  # type: ignore[operator]
+            make(half)
             half.rename(tree)
     return tree
 

@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.package.bases import SUITES, bootable, building, in_chroot, run
+from tests.package.libraries import fetch
 from tests.package.machine import Machine, booted, install, layer
 from tests.sources import ROOT
+
+MAINTAINER = "DEBFULLNAME='A. Site & Co' DEBEMAIL=packages@example.org"
 
 
 @pytest.fixture(scope="session", params=SUITES)
@@ -27,11 +29,7 @@ def suite(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What drivers carry, fetched by its hash."""
-    folder = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    command += ["--only-binary", ":all:", "--dest", str(folder), "--requirement", str(ROOT / "debian/carried/azure.txt")]
-    subprocess.run(command, check=True, timeout=600)
-    return folder
+    return fetch(tmp_path_factory.mktemp("wheels"))
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +42,7 @@ def built(suite: str, wheels: Path, tmp_path_factory: pytest.TempPathFactory) ->
         run(["git", "clone", "--quiet", str(ROOT), str(tree / "src")])
         shutil.copytree(wheels, tree / "wheels")
         build = "DEB_BUILD_OPTIONS=nocheck WHEELS=/wheels debian/build.sh /out"
-        in_chroot(tree, f"git config --global --add safe.directory /src; cd /src; {build}")
+        in_chroot(tree, f"git config --global --add safe.directory /src; cd /src; {MAINTAINER} {build}")
         in_chroot(tree, "cd /out; lintian --allow-root --tag-display-limit 0 *.changes >lintian 2>&1 || true")
         folder = tmp_path_factory.mktemp(f"built-{suite}") / "out"
         shutil.copytree(tree / "out", folder)

@@ -41,6 +41,13 @@ def test_everything_is_where_it_belongs(package):
     assert not [path for path in there if "dist-packages" in path or "drivers/azure" in path or "/carried/" in path]
 
 
+def test_who_built_them_answers_for_them(built):
+    """The address of the sources leads nowhere; whoever builds gives one of their own."""
+    for deb in built.glob("*.deb"):
+        assert run(["dpkg-deb", "--field", str(deb), "Maintainer"]).strip() == "A. Site & Co <packages@example.org>"
+    assert "packages@example.org" in next(built.glob("*.changes")).read_text()
+
+
 def test_the_driver_asks_for_no_sdk_of_debian(built):
     """It carries its own: Debian's is one package of 600 MB, and too old."""
     driver = next(built.glob("cloud-dispatcher-driver-azure_*_all.deb"))

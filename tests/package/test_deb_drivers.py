@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from tests.package.bases import bootable, in_chroot, run
+from tests.package.bases import bootable, building, in_chroot, run
 from tests.package.machine import install, layer
 
 pytestmark = [pytest.mark.deb, pytest.mark.timeout(1200)]
@@ -100,6 +100,19 @@ def test_a_driver_of_somebody_else_is_found_and_a_broken_one_does_no_harm(tree):
     assert re.search(r"^acme +acme-dispatcher-driver 1.0 +acme:open$", said, re.MULTILINE)
     assert re.search(r"^azure +cloud-dispatcher-driver-azure \S+ +drivers.azure:open$", said, re.MULTILINE)
     assert re.search(r"^broken .*UNUSABLE: .*a_module_that_is_nowhere", said, re.MULTILINE)
+
+
+def test_what_new_driver_writes_becomes_a_package(suite, package, tree):
+    """By the documented command, its own tests included, in a tree with the dispatcher; installed elsewhere, it is found."""
+    with layer(building(suite)) as made:
+        install(made, package)
+        in_chroot(made, "cd /root; cloud-dispatcher new-driver acme2 --maintainer 'Somebody <somebody@example.org>'")
+        in_chroot(made, "cd /root/acme2-driver; dpkg-buildpackage --build=binary --no-sign")
+        said = in_chroot(made, "cd /root; lintian --allow-root *.changes || true")
+        assert not re.findall(r"^E: .*$", said, re.MULTILINE)
+        install(tree, next((made / "root").glob("cloud-dispatcher-driver-acme2_*_all.deb")))
+    listed = in_chroot(tree, "cloud-dispatcher drivers")
+    assert re.search(r"^acme2 +cloud-dispatcher-driver-acme2 \S+ +\S+:open$", listed, re.MULTILINE), listed
 
 
 def test_a_driver_that_was_removed_is_no_longer_known(tree):

@@ -36,7 +36,10 @@ def health(machine) -> dict:
 
 
 def wait_until_well(machine) -> None:
-    machine.wait(lambda: health(machine).get("health") == "OK", PATIENCE_S, "the service is not well")
+    try:
+        machine.wait(lambda: health(machine).get("health") == "OK", PATIENCE_S, "the service is not well")
+    except AssertionError as late:
+        raise AssertionError(f"{health(machine)}\n{late}") from None
 
 
 def submit(machine, script: str) -> subprocess.Popen:
@@ -123,6 +126,35 @@ def test_a_bad_file_is_refused_and_what_is_in_force_stays(service):
 
     service.wait(is_told, PATIENCE_S, "nobody says that a key waits for a start")
     service.do(f"cp /root/kept {config}; systemctl reload {UNIT}")
+
+
+def test_a_file_that_the_service_may_not_read_is_refused(service):
+    """Root could read it: the reload fails all the same, with the mend, and the service goes on."""
+    config = "/etc/cloud-dispatcher/config.yml"
+    service.do(f"cp -a {config} /root/kept; chown root:root {config}; chmod 0640 {config}")
+    with pytest.raises(Failed):
+        service.do(f"systemctl reload {UNIT}")
+    assert "may not read it" in service.ask(f"journalctl --no-pager -u {UNIT} -n 20")
+    wait_until_well(service)
+    service.do(f"cp -a /root/kept {config}; systemctl reload {UNIT}")
+
+
+def test_a_full_disk_is_told_and_survived(service):
+    """Where hints and the embedded queue are kept nothing can be written: the service stays and says so, and when there is room
+    again everything is as before."""
+    state, kept = "/var/lib/cloud-dispatcher", "/var/kept"
+    units = f"cloud-dispatcher-queue.service cloud-dispatcher.socket {UNIT}"
+    stop, start = f"systemctl stop {units}; pkill -u _cloud-dispatcher || true", f"systemctl start {units}"
+    service.do(f"{stop}; mv {state} {kept}; mkdir {state}")
+    service.do(f"mount -t tmpfs -o size=24m,mode=0700 none {state}; cp -a {kept}/. {state}; {start}")
+    wait_until_well(service)
+    service.ask(f"dd if=/dev/zero of={state}/filler bs=4k")
+    service.wait(lambda: "disk is full" in str(health(service).get("warnings")), PATIENCE_S, "nobody notices")
+    assert service.property("ActiveState") == "active"
+    service.do(f"rm {state}/filler; cloud-dispatcher submit {DATA} --wait -- true", timeout_s=300)
+    service.wait(lambda: not health(service).get("warnings"), PATIENCE_S, "the warning stays")
+    service.do(f"{stop}; umount --lazy {state}; rmdir {state}; mv {kept} {state}; {start}")
+    wait_until_well(service)
 
 
 def test_killed_processes_come_back_by_themselves(service):

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.check_config import judge
+from dispatcher.cli.service_user import closed_files
 from dispatcher.cli.setup import look, texts
 from dispatcher.cli.setup.local import prepare_local
 from dispatcher.cli.setup.places import Places, Writer, standard_places
@@ -58,7 +59,7 @@ def setup(context: click.Context, local: bool, cluster_id: str, api_url: str, dr
     if not has_key(loaded):
         writer.secret(KEY, look.new_private_key())
         loaded = read(places)
-    missing = [*look_at(loaded, places, queue_runs=not local), *look.closed_files(places)]
+    missing = [*look_at(loaded, places, queue_runs=not local), *closed(places)]
     if loaded.config is not None:
         place_socket(loaded.config.listen, places, writer)
     context.exit(tell(missing, local=local, changed_units=writer.changed_units))
@@ -68,6 +69,12 @@ def read(places: Places) -> Loaded:
     """The configuration as the service will see it."""
     path = places.cluster_config if places.cluster_config.exists() else places.config
     return load(path, places.settings, credentials=str(places.credentials), environment={})
+
+
+def closed(places: Places) -> list[str]:
+    """Files that the service may not read."""
+    config = places.cluster_config if places.cluster_config.exists() else places.config
+    return [f"{path}: {text}" for path, text in closed_files((config, places.settings))]
 
 
 def has_key(loaded: Loaded) -> bool:

@@ -1,4 +1,4 @@
-"""Trying out what a configuration says: the API's token, the cloud's credentials, and whether the service may read its files.
+"""Trying out what a configuration says: the API's token, and the cloud's credentials.
 
 Each trial is one call with a deadline, and answers with what is wrong or with nothing.
 """
@@ -6,19 +6,13 @@ Each trial is one call with a deadline, and answers with what is wrong or with n
 from __future__ import annotations
 
 import logging
-import os
-import pwd
-import subprocess
 import threading
 import time
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from dispatcher.cli.setup.places import USER, Places
 from dispatcher.config import Config
-from dispatcher.config.files import group_name, permission_mend, user_name
 from dispatcher.core.messages import CloudCallFailed, QueueError
 from dispatcher.driver import Call, DriverSettings
 from dispatcher.edge.cloud import open_driver
@@ -27,7 +21,6 @@ from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime.daemon import queue_of
 
 CLOUD_TIMEOUT_S = 60.0
-LOOK_TIMEOUT_S = 10.0
 
 
 def new_private_key() -> str:
@@ -69,31 +62,3 @@ def cloud_problem(config: Config) -> str:
     except (UnusableDriver, CloudCallFailed) as error:
         return f"Containers.CloudVMs.DriverParameters: driver {config.driver.name} cannot list instances: {error}"
     return ""
-
-
-def closed_files(places: Places) -> list[str]:
-    """Files that the service's user may not read. Only root can find out."""
-    if os.geteuid() != 0 or not _is_there(USER):
-        return []
-    config = places.cluster_config if places.cluster_config.exists() else places.config
-    return [f"{path}: {_mend(path)}" for path in (config, places.settings) if path.exists() and not _readable(path)]
-
-
-def _is_there(user: str) -> bool:
-    try:
-        return bool(pwd.getpwnam(user))
-    except KeyError:
-        return False
-
-
-def _readable(path: Path) -> bool:
-    command = ["runuser", "-u", USER, "--", "test", "-r", str(path)]
-    try:
-        return subprocess.run(command, check=False, timeout=LOOK_TIMEOUT_S, stdin=subprocess.DEVNULL).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return True  # nothing is known, and check-config of the service tells
-
-
-def _mend(path: Path) -> str:
-    found = path.stat()
-    return permission_mend(USER, user_name(found.st_uid), group_name(found.st_gid), found.st_mode)

@@ -11,9 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from dispatcher.cli.service_user import USER
 from dispatcher.frozen import dataclass
-
-USER = "_cloud-dispatcher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
