@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -134,28 +135,34 @@ LAWS = (
     ),
 )
 
-KNOWN = frozenset(modules())
 OWN = ("dispatcher", "drivers")
 
 
+@cache
+def known() -> frozenset[str]:
+    return frozenset(modules())
+
+
 def members(row: Row) -> list[str]:
-    return [name for name in KNOWN if within(name, row.room) and not any(within(name, out) for out in row.except_for)]
+    return [name for name in known() if within(name, row.room) and not any(within(name, out) for out in row.except_for)]
 
 
+@cache
 def direct(name: str) -> frozenset[str]:
-    return imported(modules()[name], KNOWN)
+    return imported(modules()[name], known())
 
 
-def reached(name: str) -> set[str]:
+@cache
+def reached(name: str) -> frozenset[str]:
     """Every module of ours that runs when this one is imported, with the packages on the way."""
     seen: set[str] = set()
     todo = [name]
     while todo:
         module = todo.pop()
-        if module in KNOWN and module not in seen:
+        if module in known() and module not in seen:
             seen.add(module)
             todo.extend({*direct(module), *parents(module)})
-    return seen
+    return frozenset(seen)
 
 
 def allowed(row: Row, name: str) -> bool:
@@ -187,7 +194,7 @@ def test_a_room_never_reaches_what_is_closed_to_it(row: Row) -> None:
 
 def test_core_uses_only_the_modules_of_values() -> None:
     """Core has no clock, no threads, no randomness, no logging and no files: only modules that compute values."""
-    names = [(name, used) for name in KNOWN if within(name, CORE) for used in direct(name)]
+    names = [(name, used) for name in known() if within(name, CORE) for used in direct(name)]
     broken = [f"{name} imports {used}" for name, used in names if used.split(".")[0] not in {*PURE_STDLIB, *OWN}]
     assert not broken, "core is pure: " + "; ".join(sorted(broken))
 
@@ -196,7 +203,7 @@ def test_every_module_stands_in_a_room() -> None:
     """A new module at the top needs a row in the table before it can be used."""
     homeless = [
         name
-        for name in KNOWN
+        for name in known()
         if name not in ("dispatcher", "dispatcher.__main__") and not any(name in members(row) for row in LAWS)
     ]
     assert not homeless, f"no row of LAWS covers {sorted(homeless)}"
@@ -204,7 +211,7 @@ def test_every_module_stands_in_a_room() -> None:
 
 def test_a_driver_imports_no_other_driver() -> None:
     """Each driver can be installed without the others; the SSH server that two of them share belongs to none."""
-    packages = [(name, ".".join(name.split(".")[:2])) for name in KNOWN if name.count(".") >= 1 and within(name, "drivers")]
+    packages = [(name, ".".join(name.split(".")[:2])) for name in known() if name.count(".") >= 1 and within(name, "drivers")]
     broken = [
         f"{name} imports {used}" for name, own in packages for used in direct(name)
         if within(used, "drivers") and not within(used, own) and used not in ("drivers", "drivers.ssh_server")
@@ -218,7 +225,7 @@ def test_nothing_but_cli_imports_what_is_above_it(closed: str) -> None:
     openers = {EDGE: (DAEMON, CLI, "dispatcher.contract.chosen"), RUNTIME: (SIMULATION, CLI)}.get(closed, (CLI,))
     broken = [
         f"{name} imports {used}"
-        for name in KNOWN
+        for name in known()
         for used in direct(name)
         if within(used, closed) and not within(name, closed) and not any(within(name, place) for place in openers)
         and name != "dispatcher.__main__"

@@ -10,6 +10,7 @@ import configparser
 import importlib.util
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,6 @@ LINES_PER_FUNCTION = 70
 # One list of values is best read in one place; the runner is copied to instances as one file.
 LISTS = {"dispatcher/core/messages.py": 550, "dispatcher/core/model.py": 500, "dispatcher/embedded/runner.py": 660}
 
-PRODUCT = tuple(source for package in PACKAGES for source in sources(package))
-TESTS = sources("tests")
 
 # Real processes and sockets have to be waited for; everything else runs in virtual time.
 MAY_SLEEP = (
@@ -33,6 +32,12 @@ MAY_SLEEP = (
     *("tests/web/test_serve.py", "tests/web/toy.py", "tests/test_real_threads.py"),
 )
 
+@cache
+def product() -> tuple[Source, ...]:
+    """Read when the first test asks, not when tests are collected."""
+    return tuple(source for package in PACKAGES for source in sources(package))
+
+
 LEFT_BEHIND = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK"]) + r")\b")
 
 
@@ -40,7 +45,7 @@ def test_no_file_outgrows_a_sitting() -> None:
     """A file that passes the limit is two files."""
     long = [
         f"{source.where}: {lines}"
-        for source in PRODUCT
+        for source in product()
         if (lines := source.text.count("\n")) > LISTS.get(source.where, LINES_PER_FILE)
     ]
     assert not long, f"more than {LINES_PER_FILE} lines: {long}"
@@ -50,7 +55,7 @@ def test_no_function_outgrows_a_page() -> None:
     """A function that passes the limit does several things."""
     long = [
         f"{source.where}:{node.lineno} {node.name}"
-        for source in (*PRODUCT, *TESTS)
+        for source in (*product(), *sources("tests"))
         for node in source.functions()
         if (node.end_lineno or node.lineno) - node.lineno + 1 > LINES_PER_FUNCTION
     ]
@@ -59,7 +64,7 @@ def test_no_function_outgrows_a_page() -> None:
 
 def test_every_module_opens_with_its_law() -> None:
     """Whoever opens a file is told first what it is for."""
-    silent = [source.where for source in (*PRODUCT, *TESTS) if source.tree.body and ast.get_docstring(source.tree) is None]
+    silent = [source.where for source in (*product(), *sources("tests")) if source.tree.body and ast.get_docstring(source.tree) is None]
     assert not silent, f"no docstring at the top: {silent}"
 
 
@@ -67,7 +72,7 @@ def test_every_test_says_what_it_proves() -> None:
     """A test carries a sentence, so that a failure names the broken promise."""
     silent = [
         f"{source.where}:{node.lineno} {node.name}"
-        for source in TESTS
+        for source in sources("tests")
         for node in source.functions()
         if node.name.startswith("test_") and ast.get_docstring(node) is None
     ]
@@ -78,7 +83,7 @@ def test_nothing_is_left_for_later_in_the_code() -> None:
     """What is to be done stands in the tracker; the code is finished or not there."""
     left = [
         f"{source.where}:{number}"
-        for source in (*PRODUCT, *TESTS)
+        for source in (*product(), *sources("tests"))
         for number, line in enumerate(source.text.splitlines(), 1)
         if LEFT_BEHIND.search(line)
     ]
@@ -96,7 +101,7 @@ def calls(source: Source, name: str) -> list[str]:
 
 def test_only_the_command_line_prints() -> None:
     """A daemon logs; only cli speaks to the terminal."""
-    printed = [place for source in PRODUCT if not source.where.startswith("dispatcher/cli/") for place in calls(source, "print")]
+    printed = [place for source in product() if not source.where.startswith("dispatcher/cli/") for place in calls(source, "print")]
     assert not printed
 
 
@@ -104,7 +109,7 @@ def test_tests_do_not_sleep() -> None:
     """Time is an argument: only tests of real processes and sockets may wait for them."""
     slept = [
         place
-        for source in TESTS
+        for source in sources("tests")
         if not source.where.startswith(MAY_SLEEP)
         for name in ("time.sleep", "sleep")
         for place in calls(source, name)
@@ -114,10 +119,10 @@ def test_tests_do_not_sleep() -> None:
 
 def test_tests_patch_nothing_of_ours() -> None:
     """Values and small fakes are handed in; nothing is replaced behind the code's back."""
-    patched = [place for source in TESTS for place in calls(source, "monkeypatch.setattr")]
+    patched = [place for source in sources("tests") for place in calls(source, "monkeypatch.setattr")]
     mocked = [
         f"{source.where}:{node.lineno}"
-        for source in TESTS
+        for source in sources("tests")
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Import | ast.ImportFrom) and "mock" in ast.unparse(node)
     ]

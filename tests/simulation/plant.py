@@ -6,6 +6,8 @@ on each; ``test_planted.py`` runs the named tests.
 
 from __future__ import annotations
 
+import compileall
+import py_compile
 import re
 import shutil
 import subprocess
@@ -55,7 +57,14 @@ def copy_house(where: Path) -> Path:
         shutil.copytree(ROOT / name, where / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, where / name)
+    compile_house(where)
     return where
+
+
+def compile_house(house: Path) -> None:
+    """Compiled files that are told apart by the content of their source, so that only what a fault touches is compiled again."""
+    for name in ("dispatcher", "drivers"):
+        compileall.compile_dir(house / name, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
 
 @contextmanager
@@ -75,16 +84,19 @@ def _apply(house: Path, fault: Fault, *options: str) -> None:
         raise AssertionError(f"{fault.name} no longer applies, plant it anew: {done.stderr}")
 
 
-def run(house: Path, *words: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """A module of Python in this house and in no other."""
+def run(house: Path, *words: str, timeout_s: float, keep: bool = False) -> subprocess.CompletedProcess[str]:
+    """A module of Python in this house and in no other. ``keep``: no fault is in it, and what is compiled may stay."""
     command = [sys.executable, "-m", *words]
-    # compiled files are told apart by size and whole second: a fault just taken out would live on in them
-    only_here = {"PYTHONPATH": str(house), "PYTHONDONTWRITEBYTECODE": "1"}
+    # by default compiled files are told apart by size and whole second: a fault just taken out would live on in them
+    only_here = {"PYTHONPATH": str(house), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "" if keep else "1"}
     return subprocess.run(command, cwd=house, capture_output=True, text=True, timeout=timeout_s, env=only_here)
 
 
+PYTEST = ("pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "pytest_timeout")
+
+
 def named_test(house: Path, fault: Fault) -> subprocess.CompletedProcess[str]:
-    return run(house, "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", fault.test, timeout_s=120.0)
+    return run(house, *PYTEST, "-x", fault.test, timeout_s=120.0)
 
 
 # -------------------------------------------------------------------------------------------------------------- by storms
