@@ -47,22 +47,23 @@ run: $(READY)  ## run a sample workload on this computer (no cloud, no cluster);
 	@$(BIN)/cloud-dispatcher demo $(if $(STAY),--stay)
 
 .PHONY: test
-# The slow ones mostly wait for processes and clocks: they run beside the others, and are told after them.
-FAR := tests/simulation tests/monitoring tests/web
+# Three rows beside each other: what runs in virtual time and only computes, the slow ones among the others, which mostly wait
+# for processes, and all the rest. The first two are told after the third.
+VIRTUAL := tests/core tests/simulation tests/monitoring
 test: $(READY)  ## run all tests
 	@told=$$(mktemp -d); export LEFT_OUT="$$told/left-out"; : >"$$LEFT_OUT"; \
-	trap 'kill $$near $$far 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/python -m pytest -m 'slow and not deb' $(FAR) >"$$told/far" 2>&1 & far=$$!; \
+	trap 'kill $$virtual $$slow 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/python -m pytest -m 'not deb' $(VIRTUAL) >"$$told/virtual" 2>&1 & virtual=$$!; \
 	{ $(MAKE) --no-print-directory $(CLIENT_READY) || rm -rf $(CLIENT); \
-	  $(BIN)/python -m pytest -m 'slow and not deb' $(FAR:%=--ignore=%); } >"$$told/near" 2>&1 & near=$$!; \
-	failed=0; $(BIN)/python -m pytest -m 'not slow and not deb' || failed=1; \
-	echo "== the slow tests, which ran beside them"; wait $$near || failed=1; wait $$far || failed=1; \
-	cat "$$told/near" "$$told/far" "$$LEFT_OUT"; exit $$failed
+	  $(BIN)/python -m pytest -m 'slow and not deb' $(VIRTUAL:%=--ignore=%); } >"$$told/slow" 2>&1 & slow=$$!; \
+	failed=0; $(BIN)/python -m pytest -m 'not slow and not deb' $(VIRTUAL:%=--ignore=%) || failed=1; \
+	echo "== the rows that ran beside it"; wait $$virtual || failed=1; wait $$slow || failed=1; \
+	cat "$$told/virtual" "$$told/slow" "$$LEFT_OUT"; exit $$failed
 
 .PHONY: test-oldest
 # Without the rooms that import no library (tests/test_architecture.py): no version of one can matter there.
 test-oldest: $(OLDEST_READY)  ## run the tests that rest on libraries, without the slow ones, on the oldest supported versions
-	@$(OLDEST)/bin/python -m pytest -m 'not slow and not deb' --ignore=tests/core --ignore=tests/simulation --ignore=tests/monitoring
+	@$(OLDEST)/bin/python -m pytest -m 'not slow and not deb' $(VIRTUAL:%=--ignore=%)
 
 .PHONY: storm
 storm: $(READY)  ## run seeded storms in virtual time: make storm SEEDS=1000

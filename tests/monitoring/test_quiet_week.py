@@ -41,7 +41,7 @@ def silence() -> Iterator[None]:
 
 
 def week() -> Scraper:
-    chosen = usual(max_instances=20, timeout_idle_s=300.0, poll_interval_s=20.0, probe_interval_s=30.0, sync_interval_s=60.0)
+    chosen = usual(max_instances=20, timeout_idle_s=300.0, poll_interval_s=30.0, probe_interval_s=60.0, sync_interval_s=120.0)
     world = World(chosen, seed=11, knobs=ORDINARY, heartbeat_s=30.0)
     world.queue.knobs = QueueKnobs(error_rate=0.002, lost_answer_rate=0.002)
     world.instances.knobs.slow_login_s = 8.0  # cloud-init puts the key in its place a little later than sshd is up
