@@ -114,8 +114,8 @@ class StubInstance:
     @property
     def next_s(self) -> float:
         """When something happens here next by itself."""
-        processes = min((process.next_s for process in self.processes.values()), default=math.inf)
-        return min(processes, self.gone_at_s if self.has_work else math.inf)
+        alive = [process for process in self.processes.values() if process.ended_s is None]
+        return min(min(process.next_s for process in alive), self.gone_at_s) if alive else math.inf
 
     @property
     def has_work(self) -> bool:

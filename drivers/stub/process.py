@@ -103,8 +103,11 @@ class StubProcess:
         """When something happens next by itself."""
         if not self.alive:
             return math.inf
-        planned = (self.listed_s, self.begins_s, self.begins_s + self.length_s)[self.stage]
-        return min(planned, self.crash_s, self.term_due_s)
+        if self.stage is Stage.RUNNING:
+            planned_s = self.begins_s + self.length_s
+        else:
+            planned_s = self.begins_s if self.stage is Stage.PREPARING else self.listed_s
+        return min(planned_s, self.crash_s, self.term_due_s)
 
     def step(self, workload: Workload) -> None:
         """Let the thing happen that is due at ``next_s``."""

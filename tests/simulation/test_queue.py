@@ -181,7 +181,7 @@ OUTAGES = [
 ]
 
 
-def through_an_outage(status, text, for_s) -> tuple[Town, "Told"]:
+def through_an_outage(status, text, for_s) -> tuple[Town, Told]:
     """What runs runs on and is believed when it ends; nobody is cancelled, unlocked or started twice; and with the first good
     answer everything goes on."""
     here = town(offer("b4", 4), max_instances=2, probe_interval_s=5.0, timeout_idle_s=2 * for_s)
