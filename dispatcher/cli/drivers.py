@@ -8,8 +8,7 @@ import time
 import click
 
 from dispatcher.config import Config, Loaded, Problem
-from dispatcher.driver import DriverSettings
-from dispatcher.edge.cloud import open_driver
+from dispatcher.edge.cloud import Cloud, open_driver
 from dispatcher.edge.cloud_discovery import Entry, UnusableDriver, find_entries, problem_of
 
 
@@ -33,14 +32,8 @@ def line(entry: Entry, problem: str) -> str:
 
 def driver_problem(loaded: Loaded, config: Config, entries: tuple[Entry, ...] | None = None) -> Problem | None:
     """What is wrong with the choice of the driver or its parameters. Opening a driver makes no cloud call."""
-    settings = DriverSettings(
-        parameters=config.driver.parameters,
-        instance_set_id=config.settings.instance_set_id,
-        tag_prefix=config.settings.tag_prefix,
-        log=_silent_log(),
-    )
     try:
-        open_driver(config.driver.name, settings, wall=time.time, entries=entries)
+        open_quietly(config, entries)
     except UnusableDriver as wrong:
         if wrong.path is None:
             return loaded.problem_at("Containers.CloudVMs.Driver", str(wrong))
@@ -48,8 +41,9 @@ def driver_problem(loaded: Loaded, config: Config, entries: tuple[Entry, ...] | 
     return None
 
 
-def _silent_log() -> logging.Logger:
-    """A foreign driver's traceback may hold a parameter; nothing of it may reach the terminal."""
-    log = logging.Logger("check-config")
+def open_quietly(config: Config, entries: tuple[Entry, ...] | None = None) -> Cloud:
+    """The configured driver. A foreign one's traceback may hold a parameter: nothing of it reaches the terminal. Raises
+    UnusableDriver."""
+    log = logging.Logger(f"drivers.{config.driver.name}")
     log.addHandler(logging.NullHandler())
-    return log
+    return open_driver(config.driver.name, config.driver_settings(log), wall=time.time, entries=entries)

@@ -5,13 +5,14 @@ Secrets are never part of a ``repr``. Everything here was checked; what depends 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 from dispatcher.config.problems import InForce, Problem, Severity
 from dispatcher.core.settings import Settings
-from dispatcher.driver import InstanceType
+from dispatcher.driver import DriverSettings, InstanceType
 from dispatcher.frozen import dataclass
 
 
@@ -126,6 +127,15 @@ class Config:
     cluster: Mapping[str, Any] = field(repr=False)
     in_force: tuple[InForce, ...] = field(repr=False)
     source: Source = field(default_factory=Source, compare=False)
+
+    def driver_settings(self, log: logging.Logger) -> DriverSettings:
+        """What the configured driver is opened with."""
+        return DriverSettings(
+            parameters=self.driver.parameters,
+            instance_set_id=self.settings.instance_set_id,
+            tag_prefix=self.settings.tag_prefix,
+            log=log,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dispatcher.core.looks import Look
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
 from dispatcher.core.model import NEVER, Container, Instance, Phase, Process, ProcessPhase, State
 from dispatcher.core.transitions import leftovers, polls
-from dispatcher.core.transitions.cloud import QUICK_RATE
+from dispatcher.core.transitions.cloud import lists_quickly
 from dispatcher.core.transitions.legal import legal
 from dispatcher.core.transitions.queue import growing
 
@@ -145,8 +145,7 @@ def list_interval_s(state: State, now: float) -> float:
     )  # fmt: skip
     if not active:
         return state.settings.sync_interval_s
-    rate = state.settings.max_cloud_ops_per_second
-    if rate is not None and rate < QUICK_RATE:
+    if not lists_quickly(state.settings):
         return min(LIST_ACTIVE_S, state.settings.sync_interval_s)
     youngest_s = max((i.create_changed_s for i in state.instances.all() if _wants_address(i)), default=NEVER)
     wanted_s = max(LIST_NEW_S, (now - youngest_s) / LIST_AGE_PART, state.cloud.list_ended_s - state.cloud.listed_s)

@@ -21,7 +21,6 @@ from dispatcher.core import messages as m
 from dispatcher.core.model import State
 from dispatcher.core.transitions import outputs
 from dispatcher.core.verdict import Factor
-from dispatcher.driver import DriverSettings
 from dispatcher.edge.arvados import ArvadosQueue
 from dispatcher.edge.cloud import Cloud, open_driver
 from dispatcher.edge.events import Events, EventService
@@ -80,12 +79,7 @@ class SystemClock:
 
 def open_cloud(config: Config, clock: Clock) -> Cloud:
     """The configured driver behind its adapter. Raises UnusableDriver."""
-    settings = DriverSettings(
-        parameters=config.driver.parameters,
-        instance_set_id=config.settings.instance_set_id,
-        tag_prefix=config.settings.tag_prefix,
-        log=logging.getLogger(f"drivers.{config.driver.name}"),
-    )
+    settings = config.driver_settings(logging.getLogger(f"drivers.{config.driver.name}"))
     return open_driver(config.driver.name, settings, wall=clock.wall)
 
 

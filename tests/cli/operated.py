@@ -48,6 +48,14 @@ class Ended:
 Call = Callable[..., Ended]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """A dispatcher of ours and a command line that asks it."""
+
+    view: FakeView
+    call: Call
+
+
 def caller(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str = "", token: str = TOKEN) -> Call:
     """Calls the command line in this process, with an environment that names a dispatcher and nothing else."""
     for name in ("NO_COLOR", "ARVADOS_CONFIG", "CLOUD_DISPATCHER_TOKEN_FILE", URL_VARIABLE, TOKEN_VARIABLE):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -12,35 +10,8 @@ from dispatcher.cli.operate.ends import NOT_FOUND, OK
 from dispatcher.cli.operate.place import TOKEN_VARIABLE
 from dispatcher.cli.operate.standing import CRITICAL, UNKNOWN, WARNING
 from dispatcher.core.messages import ContainerKillRequested
-from tests.cli.operated import HUGE_PRIORITY, ArvadosDispatcher, Call, caller, our_app, our_view, served
-from tests.web.fakes import FakeView
+from tests.cli.operated import HUGE_PRIORITY, ArvadosDispatcher, Call, House, our_view
 from tests.web.test_reading import uuid
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """A dispatcher of ours and a command line that asks it."""
-
-    view: FakeView
-    call: Call
-
-
-@pytest.fixture
-def house(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    view = our_view()
-    with served(our_app(view)) as url:
-        yield House(view=view, call=caller(capsys, monkeypatch, url))
-
-
-@pytest.fixture
-def arvados() -> ArvadosDispatcher:
-    return ArvadosDispatcher()
-
-
-@pytest.fixture
-def theirs(arvados: ArvadosDispatcher, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
-    with served(arvados.app()) as url:
-        yield caller(capsys, monkeypatch, url)
 
 
 def uuids(text: str) -> list[str]:

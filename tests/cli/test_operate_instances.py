@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -13,37 +12,11 @@ from dispatcher.core.messages import IdleBehaviorSet, InstanceKillRequested
 from dispatcher.core.model import IdleBehavior, Leadership
 from dispatcher.web.app import make_app
 from dispatcher.web.auth import Door
-from tests.cli.operated import STATE, ArvadosDispatcher, Call, caller, our_app, our_view, served
-from tests.web.fakes import TOKEN, FakeView
+from tests.cli.operated import STATE, ArvadosDispatcher, Call, House, caller, our_view, served
+from tests.web.fakes import TOKEN
 from tests.web.test_reading import instance, state, uuid
 
 REASON = ("--reason", "new image", "--actor", "ada@host")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """A dispatcher of ours and a command line that asks it."""
-
-    view: FakeView
-    call: Call
-
-
-@pytest.fixture
-def house(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    view = our_view()
-    with served(our_app(view)) as url:
-        yield House(view=view, call=caller(capsys, monkeypatch, url))
-
-
-@pytest.fixture
-def arvados() -> ArvadosDispatcher:
-    return ArvadosDispatcher()
-
-
-@pytest.fixture
-def theirs(arvados: ArvadosDispatcher, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
-    with served(arvados.app()) as url:
-        yield caller(capsys, monkeypatch, url)
 
 
 # ----------------------------------------------------------------------------------------------------------------- looking

@@ -6,8 +6,6 @@ They outlive the demo when it is killed: the next one finds them at work and goe
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +13,11 @@ from typing import Any
 
 from dispatcher.cli.demo import processes, setup
 from dispatcher.cli.demo.folder import Folder, read_json
+from dispatcher.cli.drivers import open_quietly
 from dispatcher.config import Config, load
 from dispatcher.core.messages import CloudCallFailed
-from dispatcher.driver import Call, DriverSettings
-from dispatcher.edge.cloud import Cloud, open_driver
+from dispatcher.driver import Call
+from dispatcher.edge.cloud import Cloud
 from dispatcher.edge.cloud_discovery import UnusableDriver
 
 QUEUE, DISPATCHER = "queue", "dispatcher"
@@ -151,19 +150,6 @@ def _told(line: str) -> str:
 # --------------------------------------------------------------------------------------------------------------- instances
 
 
-def open_cloud(config: Config) -> Cloud:
-    """The driver as the dispatcher uses it. Raises UnusableDriver."""
-    log = logging.Logger("demo")
-    log.addHandler(logging.NullHandler())
-    settings = DriverSettings(
-        parameters=config.driver.parameters,
-        instance_set_id=config.settings.instance_set_id,
-        tag_prefix=config.settings.tag_prefix,
-        log=log,
-    )
-    return open_driver(config.driver.name, settings, wall=time.time)
-
-
 def instances(cloud: Cloud) -> tuple[str, ...]:
     """The ids of all that exist; what cannot be listed is none of ours to count."""
     try:
@@ -175,7 +161,7 @@ def instances(cloud: Cloud) -> tuple[str, ...]:
 def destroy_instances(config: Config) -> None:
     """Only while no dispatcher runs: it would make new ones."""
     try:
-        cloud = open_cloud(config)
+        cloud = open_quietly(config)
     except UnusableDriver:
         return
     _destroy(cloud, instances(cloud))

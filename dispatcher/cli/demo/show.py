@@ -21,6 +21,7 @@ from dispatcher.cli.demo.picture import Picture, problems
 from dispatcher.cli.demo.screen import Sight, frame
 from dispatcher.cli.demo.services import DISPATCHER, QUEUE, Services
 from dispatcher.cli.demo.watch import Find, Watch
+from dispatcher.cli.drivers import open_quietly
 from dispatcher.cli.queue_client import NoQueue, QueueClient, embedded_queue
 from dispatcher.cli.terminal import BOLD, DIM, GREEN, RED, Screen
 from dispatcher.cli.words import money
@@ -274,7 +275,7 @@ class Demo:
 
     def _wait_for_instances(self) -> tuple[str, ...]:
         deadline_s = time.monotonic() + GONE_TIMEOUT_S
-        cloud = parts.open_cloud(self._config)
+        cloud = open_quietly(self._config)
         while (left := parts.instances(cloud)) and time.monotonic() < deadline_s:
             self._tick()
             time.sleep(TICK_S)

@@ -5,17 +5,15 @@ Each trial is one call with a deadline, and answers with what is wrong or with n
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from dispatcher.cli.drivers import open_quietly
 from dispatcher.config import Config
 from dispatcher.core.messages import CloudCallFailed, QueueError
-from dispatcher.driver import Call, DriverSettings
-from dispatcher.edge.cloud import open_driver
+from dispatcher.driver import Call
 from dispatcher.edge.cloud_discovery import UnusableDriver
 from dispatcher.edge.ssh.keys import load_private_key, public_key_line
 from dispatcher.runtime.daemon import queue_of
@@ -49,16 +47,8 @@ def api_problem(config: Config) -> str:
 
 def cloud_problem(config: Config) -> str:
     """Whether the cloud lists our instances. Nothing is made or changed."""
-    log = logging.Logger("setup")
-    log.addHandler(logging.NullHandler())
-    settings = DriverSettings(
-        parameters=config.driver.parameters,
-        instance_set_id=config.settings.instance_set_id,
-        tag_prefix=config.settings.tag_prefix,
-        log=log,
-    )
     try:
-        open_driver(config.driver.name, settings, wall=time.time).list(Call(timeout_s=CLOUD_TIMEOUT_S))
+        open_quietly(config).list(Call(timeout_s=CLOUD_TIMEOUT_S))
     except (UnusableDriver, CloudCallFailed) as error:
         return f"Containers.CloudVMs.DriverParameters: driver {config.driver.name} cannot list instances: {error}"
     return ""

@@ -117,6 +117,11 @@ def begin_create(state: State, action: CreateInstance, now: float) -> State:
     return put_instance(state, replace(instance, tags=own_tags(instance, state.settings)))
 
 
+def lists_quickly(settings: Settings) -> bool:
+    rate = settings.max_cloud_ops_per_second
+    return rate is None or rate >= QUICK_RATE
+
+
 def created(state: State, event: InstanceCreated, now: float) -> State:
     state = pacing.forgive(state, "create", _type_of(state, event.name), now)
     instance = state.instances.get(event.name)
@@ -129,8 +134,7 @@ def created(state: State, event: InstanceCreated, now: float) -> State:
     )  # fmt: skip
     if instance.phase is Phase.CREATING:
         instance = move(instance, Phase.BOOTING, now)
-    rate = state.settings.max_cloud_ops_per_second
-    first_s = LIST_FIRST_S if rate is None or rate >= QUICK_RATE else LIST_SOON_S
+    first_s = LIST_FIRST_S if lists_quickly(state.settings) else LIST_SOON_S
     return _list_by(put_instance(state, instance), now + first_s)
 
 
