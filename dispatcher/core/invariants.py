@@ -76,6 +76,8 @@ def _container(state: State, uuid: str, container: Container) -> Iterator[str]:
             yield f"container {uuid} is bound to {container.instance}, which does not know it"
         if uuid in state.strays:
             yield f"container {uuid} is bound and a stray at once"
+    if container.ahead and (container.instance is not None or not (container.ours or container.writing == "lock")):
+        yield f"container {uuid} is locked ahead although it is bound or not locked"
     if container.ours and container.state not in (ContainerState.LOCKED, ContainerState.RUNNING):
         yield f"container {uuid} is ours although it is {container.state.value}"
     if (container.runnable_since_s is not None) != (container.priority > 0 and not container.state.final):

@@ -404,10 +404,11 @@ class ReadContainers(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockContainer(Action):
-    """Lock it, and bind it to the instance on which it will run."""
+    """Lock it, and bind it to the instance on which it will run; ``ahead``: only for a place that may become free there."""
 
     uuid: str
     instance: str
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from dispatcher.core.paces import Holdoff as Holdoff
 from dispatcher.core.paces import HoldoffKind as HoldoffKind
 from dispatcher.core.paces import Spending as Spending
 from dispatcher.core.problems import ProbeProblem
+from dispatcher.core.recent import Recent
 from dispatcher.core.setbacks import Setbacks
 from dispatcher.core.settings import Settings
 from dispatcher.driver import HostKey, InstanceType, Leftover
@@ -170,6 +171,7 @@ class Container:
     reading: bool = False
 
     instance: str | None = None  # bound to: its room there is taken
+    ahead: bool = False  # locked before there is a place for it: it has none, and stands in line like the Queued
     exited_s: float | None = None  # its process ended, or its instance was lost, then: only a later record counts
     exit_note: str = ""  # what is known about the end: becomes runtime_status
     ran_on: str = ""  # the instance of the attempt that ended, in words
@@ -466,6 +468,7 @@ class State:
     spending: Spending = field(default_factory=Spending)
     hints: Hints = field(default_factory=Hints)
     setbacks: Setbacks = field(default_factory=Setbacks)
+    recent: Recent = field(default_factory=Recent)
     leadership: Leadership = field(default_factory=Leadership)
     strays: Map[str] = field(default_factory=Map)  # uuid of a process whose container we do not hold → instance
     outages: tuple[tuple[float, float], ...] = ()  # from when to when (inf: now) the queue or the cloud could not be asked

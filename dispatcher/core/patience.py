@@ -26,7 +26,7 @@ def plan(state: State, now: float) -> list[Action]:
     if not overdue:
         return []
     decision = schedule.decide(state, now, everyone=True)
-    placed = {action.uuid for action in decision.actions if isinstance(action, LockContainer)}
+    placed = {action.uuid for action in decision.actions if isinstance(action, LockContainer) and not action.ahead}
     waits = decision.waits
     positions = {uuid: number for number, uuid in enumerate(waits, start=1)}
     proposed = [_cancel(state, c.uuid, positions.get(c.uuid, 0), waits) for c in overdue if c.uuid not in placed]
@@ -43,7 +43,7 @@ def due_s(state: State, now: float) -> float:
 def _waiting(state: State) -> Iterator[Container]:
     """Those that wait for a place and never had one."""
     for c in state.containers.all():
-        waits = c.state is ContainerState.QUEUED and c.instance is None and c.writing is None
+        waits = (c.state is ContainerState.QUEUED or c.ahead) and c.instance is None and c.writing is None
         if waits and c.fit is not None and not c.fit.problem and not c.failed_attempts:
             yield c
 

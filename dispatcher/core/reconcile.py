@@ -18,7 +18,7 @@ from dispatcher.core.messages import (
     UnlockContainer,
 )
 from dispatcher.core.model import Container, ContainerState, Instance, Process, ProcessPhase, State
-from dispatcher.core.transitions import outputs
+from dispatcher.core.transitions import ahead, outputs
 from dispatcher.core.transitions.legal import elsewhere, legal
 
 TERM, KILL = 15, 9
@@ -113,6 +113,8 @@ def _judge_locked(state: State, container: Container, now: float) -> Action | No
         return _ask_first(state, container, now) or _try_again(state, container, now)
     if container.fit is not None and container.fit.problem and elsewhere(state, container, now) is None:
         return CancelContainer(uuid=container.uuid, error=container.fit.problem)
+    if container.ahead and now >= ahead.given_back_s(container) and container.lock_count < state.settings.max_dispatch_attempts:
+        return UnlockContainer(uuid=container.uuid, reason=f"no place became free for it within {ahead.GIVE_BACK_S:.0f} s")
     return None
 
 
@@ -201,11 +203,13 @@ def given_up(state: State, process: Process, now: float) -> bool:
 
 
 def due_s(state: State, now: float) -> float:
-    """When the clock alone will ask for something here: the next signal, or an output that is waited for no longer."""
+    """When the clock alone will ask for something here: the next signal, an output that is waited for no longer, or a lock that
+    is given back."""
     times = [
         process.kill.sent_s + state.settings.timeout_signal_s
         for instance in state.instances.all()
         for process in instance.processes.values()
         if process.kill is not None and process.phase is not ProcessPhase.ENDED
     ]
+    times += [at_s if (at_s := ahead.given_back_s(c)) > now else now + 1.0 for c in ahead.held(state)]
     return min([*times, outputs.due_s(state, now)], default=now + 60.0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 
-from dispatcher.core import pacing, replacing, setbacks, sizing, spending, turns
+from dispatcher.core import ahead, pacing, replacing, setbacks, sizing, spending, turns
 from dispatcher.core.limits import instance_limit, supervisor_limit
 from dispatcher.core.messages import (
     Action,
@@ -41,7 +41,7 @@ from dispatcher.core.slots import Shape, Slot, slots_of
 from dispatcher.core.transitions import locks
 from dispatcher.core.transitions.legal import creates_left, elsewhere, legal, startable
 from dispatcher.core.transitions.room import accepts_work, empty, unfit_cause
-from dispatcher.core.waiting import Lines, is_odd, queued, turn_of, waiting
+from dispatcher.core.waiting import Lines, Waiting, is_odd, queued, supervises, turn_of, waiting
 
 Draw = Callable[[], tuple[str, str]]
 """Draws a fresh instance name and an instance secret: identity and chance enter from outside."""
@@ -62,6 +62,7 @@ class _Pass:
     def __init__(self, state: State, now: float, draw: Draw | None) -> None:
         self.state, self.now, self.draw = state, now, draw
         self.decision = Decision()
+        self.placed: set[str] = set()  # who found a place, or waits for one that is on its way
         self.slots = slots_of(state, now)
         self.shapes: dict[tuple[Resources, tuple[str, ...], str], Shape] = {}
         self.known_shapes: dict[int, Shape] = {}
@@ -80,7 +81,7 @@ class _Pass:
         most = supervisor_limit(self.state)
         if most is None:
             return math.inf
-        return most - sum(1 for c in self.state.containers.all() if c.instance is not None and _supervises(c))
+        return most - sum(1 for c in self.state.containers.all() if c.instance is not None and supervises(c))
 
     @cached_property
     def saves(self) -> Reason:
@@ -150,7 +151,7 @@ class _Pass:
         why = startable(self.state, container, self.now)
         if why is not None:
             self.wait(container, not_startable(why))
-        elif _supervises(container) and self.supervisors_left < 1:
+        elif supervises(container) and self.supervisors_left < 1:
             self.decision.shut_out += 1
             self.wait(container, SUPERVISORS)
         elif self.decision.over_limit:
@@ -197,22 +198,23 @@ class _Pass:
 
     def _place(self, container: Container) -> None:
         shape = self._shape(container)
-        saved = self.saves if _supervises(container) else NO_REASON
+        saved = self.saves if supervises(container) else NO_REASON
         slot = self._find(shape, container.avoid) or (self._find(shape, None) if saved else self._find_or_buy(shape))
         if slot is None:
             self.unplaced += 1
             self.decision.shut_out += bool(shape.over_quota or not (saved or shape.refused))
-            self.wait(container, saved or shape.refused or self.decision.over_limit)
+            self._wait_for_room(container, saved or shape.refused or self.decision.over_limit)
             return
         slot.put(shape.fit.need)
         if slot.phase is Phase.CREATING:
             since_s = slot.instance.create_changed_s if slot.instance is not None else self.now
             self.ahead[slot.type] = max(since_s, self.ahead.get(slot.type, since_s))
-        if _supervises(container):
+        if supervises(container):
             self.supervisors_left -= 1
         self._use(container, slot)
 
     def _use(self, container: Container, slot: Slot) -> None:
+        self.placed.add(container.uuid)
         self.decision.promised += slot.phase is not Phase.READY
         if slot.phase in (Phase.CREATING, Phase.UNKNOWN) or not slot.name:
             self.wait(container, self.boots(slot.name, slot.type, f"of type {slot.type} is on its way"))
@@ -235,7 +237,10 @@ class _Pass:
     def _count_out(self, container: Container) -> None:
         self.unplaced += 1
         self.decision.shut_out += 1
-        self.wait(container, self.decision.over_limit)
+        self._wait_for_room(container, self.decision.over_limit)
+
+    def _wait_for_room(self, container: Container, why: Reason) -> None:
+        self.wait(container, why._replace(text=ahead.waits_locked(container, why.text)) if container.ahead else why)
 
     # -- where
 
@@ -346,7 +351,7 @@ class _Pass:
 
     def _room_ahead(self, container: Container) -> str:
         shape = self._shape(container)
-        slot, saved = self._find(shape, None), self.saves if _supervises(container) else NO_REASON
+        slot, saved = self._find(shape, None), self.saves if supervises(container) else NO_REASON
         if slot is None and self.limit_left >= 1 and not saved:
             slot = self._buy(shape, f"ahead of the announced end of {container.instance}, for {container.uuid}")
         if slot is None:
@@ -354,6 +359,11 @@ class _Pass:
             return f"there is no room for its next attempt: {why.text}"
         slot.put(shape.fit.need)
         return f"room for its next attempt is on {slot.name}" if slot.name else "an instance for its next attempt is asked for"
+
+    def lock_ahead(self, wait: Waiting) -> None:
+        """For the places that become free next."""
+        for action in ahead.plan(self.state, self.now, wait, self.placed, self.locks_left):
+            self.locks_left -= self.act(action)
 
     # -- room for others
 
@@ -378,10 +388,6 @@ class _Pass:
                 yield slot
 
 
-def _supervises(container: Container) -> bool:
-    return container.requirements is not None and container.requirements.supervisor
-
-
 def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool = False) -> Decision:
     """One pass. Without ``draw`` nothing is asked for, as for an explanation; ``everyone``: a reason for each that waits."""
     turn, wait = _Pass(state, now, draw), waiting(state)
@@ -398,6 +404,7 @@ def decide(state: State, now: float, draw: Draw | None = None, *, everyone: bool
         turn.serve_lines(wait.lines())
     turn.serve_expected()
     turn.make_room()
+    turn.lock_ahead(wait)
     return turn.decision
 
 

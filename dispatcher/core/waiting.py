@@ -24,7 +24,8 @@ def turn_of(container: Container) -> Turn:
 
 @dataclass(slots=True)
 class _Part:
-    """The same of one part of the map, the Queued in turn. ``odd``: those who have to be looked at one by one."""
+    """The same of one part of the map, the Queued in turn, and with them who is locked ahead. ``odd``: those who have to be
+    looked at one by one."""
 
     placed: list[Container] = field(default_factory=list)
     locked: list[Container] = field(default_factory=list)
@@ -41,7 +42,7 @@ def _part(containers: Collection[Container]) -> _Part:
             continue
         if c.instance is not None:
             part.placed.append(c)
-        elif c.state is locked:
+        elif c.state is locked and not c.ahead:
             part.locked.append(c)
         elif c.fit is not None and not c.fit.problem and c.exited_s is None:
             part.order.append((*turn_of(c), c))
@@ -56,7 +57,11 @@ def _part(containers: Collection[Container]) -> _Part:
 
 def is_odd(container: Container) -> bool:
     """Whether more than its fit decides what becomes of it now: a supervisor, and who may have to wait after a failure."""
-    return container.not_before_s != NEVER or (container.requirements is not None and container.requirements.supervisor)
+    return container.not_before_s != NEVER or supervises(container)
+
+
+def supervises(container: Container) -> bool:
+    return container.requirements is not None and container.requirements.supervisor
 
 
 @dataclass(slots=True)
@@ -108,7 +113,8 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Those that have a place, those Locked without one, and the Queued, of which the unread ones stand nowhere."""
+    """Those that have a place, those Locked without one, and the Queued, of which the unread ones stand nowhere. Who is locked
+    ahead stands with the Queued, so that nobody more urgent is overtaken."""
 
     placed: list[Container]
     locked: list[Container]
@@ -142,11 +148,11 @@ def waiting(state: State) -> Waiting:
 
 
 def queued(state: State) -> list[Container]:
-    """Everybody who is Queued without a place, read or not, in turn."""
+    """Everybody who is Queued without a place, read or not, or locked ahead, in turn."""
     found = [
         c
         for c in state.containers.all()
-        if c.state is ContainerState.QUEUED and c.priority > 0 and c.writing is None and c.instance is None
+        if (c.state is ContainerState.QUEUED or c.ahead) and c.priority > 0 and c.writing is None and c.instance is None
     ]
     found.sort(key=turn_of)
     return found

@@ -26,7 +26,8 @@ def container_news(before: Container | None, after: Container | None) -> Iterato
 
 def _record_news(before: Container, after: Container) -> Iterator[Told]:
     if after.state is not before.state:
-        yield _told(after, f"is now {after.state} (was {before.state})", State=after.state.value)
+        early = ", for the next place that becomes free" if after.ahead else ""
+        yield _told(after, f"is now {after.state} (was {before.state}){early}", State=after.state.value)
     if after.priority != before.priority:
         text = f"priority {before.priority} → {after.priority}"
         gone = after.priority == 0 and not after.state.final

@@ -60,7 +60,7 @@ class Curious:
         kinds: tuple[Callable[[], m.Action], ...] = (
             m.PollQueue,
             lambda: m.ReadContainers(uuids=(uuid,) * chance.choice((1, 1, 1, 101))),
-            lambda: m.LockContainer(uuid=uuid, instance=name),
+            lambda: m.LockContainer(uuid=uuid, instance=name, ahead=chance.random() < 0.5),
             lambda: m.UnlockContainer(uuid=uuid, reason="curious"),
             lambda: m.CancelContainer(uuid=uuid, error="curious"),
             lambda: m.BindContainer(uuid=uuid, instance=name),

@@ -60,6 +60,8 @@ class Judge:
                 yield from self._remove(before, name)
             case LockContainer(uuid=uuid, instance=name):
                 yield from self._lock(before, uuid, name, now)
+                if message.ahead:
+                    yield from self._lock_ahead(before, uuid, name)
             case StartContainer(uuid=uuid, instance=name):
                 yield from self._start(before, uuid, name)
             case ExpireIdleBehavior(name=name):
@@ -140,6 +142,18 @@ class Judge:
             yield f"{uuid} is locked beyond the window"
         if _runs(before, uuid):
             yield f"{uuid} is locked while a process of it is known"
+
+    def _lock_ahead(self, before: State, uuid: str, name: str) -> Iterator[str]:
+        """One for each runner that works, of those who were never locked before; supervisors never."""
+        working = [i for i in before.instances.all() if i.phase is Phase.READY and i.idle_behavior is IdleBehavior.RUN]
+        early = sum(c.ahead for c in before.containers.all())
+        if early >= sum(len(i.processes) for i in working):
+            yield f"{uuid} is locked ahead of a place, as {early} others are"
+        if before.instances[name] not in working or not before.instances[name].processes:
+            yield f"{uuid} is locked ahead of a place on {name}, where none can become free"
+        container = before.containers[uuid]
+        if container.lock_count or (container.requirements is not None and container.requirements.supervisor):
+            yield f"{uuid} is locked ahead of a place, though it supervises or was locked {container.lock_count} times"
 
     def _start(self, before: State, uuid: str, name: str) -> Iterator[str]:
         container, instance = before.containers[uuid], before.instances[name]

@@ -65,7 +65,7 @@ def containers(state: State, statuses: Mapping[str, str], utc: Utc) -> list[dict
 def _served_before(container: Container) -> tuple[bool, bool, int, float, str]:
     """Who has a place comes first, then who is locked, then by priority, then by age."""
     waits = container.instance is None
-    queued = container.state is ContainerState.QUEUED
+    queued = container.state is ContainerState.QUEUED or container.ahead
     return (waits, queued, -container.priority, container.first_seen_s, container.uuid)
 
 

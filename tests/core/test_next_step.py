@@ -16,6 +16,7 @@ from dispatcher.core import reconcile, schedule
 from dispatcher.core.maps import Map
 from dispatcher.core.model import Container, ContainerState, Fit, HoldoffKind, Phase, State
 from dispatcher.core.pacing import hold_off
+from dispatcher.core.recent import Recent
 from dispatcher.driver import Scope
 from tests.core.build import NOW, container, instance, offer, process, settings, state, wants
 
@@ -38,6 +39,8 @@ def _container(chance: Random, number: int, homes: list[str]):
         more["exited_s"] = 950.0
     if homes and locked and chance.random() < 0.6:
         more["instance"] = chance.choice(homes)
+    elif locked and "exited_s" not in more and chance.random() < 0.5:
+        more["ahead"] = True
     first_seen_s = more.pop("first_seen_s")
     made = container(_uuid(number), LOCKED if locked else QUEUED, chance.randrange(5), **more)
     supervisor = chance.random() < 0.15
@@ -78,7 +81,8 @@ def made(seed: int) -> State:
         supervisor_fraction=chance.choice((0.0, 0.3)), maximum_price_factor=chance.choice((1.0, 100.0)),
         max_price_per_hour=chance.choice((0.0, 0.0, 1.5, 3.0)), max_creates_per_second=chance.choice((None, None, 1.0)),
     )  # fmt: skip
-    here = state(*machines, *running, *things, settings=menu)
+    slow = Recent(locks_s=(0.1,) * 5, runs_s=(chance.choice((1.0, 100.0)),) * 5)
+    here = state(*machines, *running, *things, settings=menu, recent=slow)
     known: dict[Fit, Fit] = {}
     here = replace(here, containers=Map((c.uuid, _with_shared_fit(c, known)) for c in here.containers.all()))
     for name in NAMES:

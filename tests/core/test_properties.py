@@ -196,7 +196,7 @@ def actions():
     return st.one_of(
         st.sampled_from((m.PollQueue(), m.ListInstances())),
         st.builds(m.ReadContainers, uuids=asked),
-        st.builds(m.LockContainer, uuid=uuids, instance=names),
+        st.builds(m.LockContainer, uuid=uuids, instance=names, ahead=st.booleans()),
         st.builds(m.UnlockContainer, uuid=uuids, reason=texts),
         st.builds(m.CancelContainer, uuid=uuids, error=texts),
         st.builds(m.BindContainer, uuid=uuids, instance=names),

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dispatcher.core import ending, pacing, spending
-from dispatcher.core.model import NEVER, Container, Instance, State
+from dispatcher.core.model import NEVER, Container, Instance, Process, ProcessPhase, State
+from dispatcher.core.recent import noted
 from dispatcher.core.transitions import table
 from dispatcher.core.values import replace
 
@@ -43,7 +44,7 @@ def bind(state: State, container: Container, name: str) -> State:
     return replace(
         state,
         instances=state.instances.set(name, replace(instance, bound={**instance.bound, container.uuid: need})),
-        containers=state.containers.set(container.uuid, replace(container, instance=name)),
+        containers=state.containers.set(container.uuid, replace(container, instance=name, ahead=False)),
         strays=state.strays.without(container.uuid),
     )
 
@@ -76,6 +77,7 @@ def end_process(state: State, name: str, uuid: str, at_s: float, now: float, not
     processes = {key: process for key, process in instance.processes.items() if key != uuid}
     state = put_instance(state, replace(instance, processes=processes, busy_s=now, last_container=uuid))
     container = state.containers.get(uuid)
+    state = _run_noted(state, instance.processes[uuid], container, at_s)
     if container is None:
         return replace(state, strays=state.strays.without(uuid)) if state.strays.get(uuid) == name else state
     if container.instance != name:
@@ -87,6 +89,15 @@ def end_process(state: State, name: str, uuid: str, at_s: float, now: float, not
         kill_requested="", kill_actor="",  # what an operator asked for is done: it was about this attempt
     )  # fmt: skip
     return put_container(state, ended)
+
+
+def _run_noted(state: State, process: Process, container: Container | None, at_s: float) -> State:
+    """How long it ran, when we saw it begin; supervisors only wait for others."""
+    wanted = container.requirements if container is not None else None
+    if wanted is None or wanted.supervisor or process.phase is not ProcessPhase.RUNNING or process.changed_s == NEVER:
+        return state
+    runs_s = noted(state.recent.runs_s, max(0.0, at_s - process.since_s))
+    return replace(state, recent=replace(state.recent, runs_s=runs_s))
 
 
 def remove_instance(state: State, name: str, why: str, now: float) -> State:

@@ -45,6 +45,7 @@ from dispatcher.core.model import (
     State,
 )
 from dispatcher.core.transitions import locks, polls, table
+from dispatcher.core.transitions.ahead import lockable
 from dispatcher.core.transitions.catalogue import readable
 from dispatcher.core.transitions.cloud import GUARD_WINDOW_S
 from dispatcher.core.transitions.leftovers import deletable
@@ -121,6 +122,8 @@ def _lock(state: State, action: LockContainer, now: float) -> Reason:
     instance = state.instances.get(action.instance)
     if instance is not None and instance.phase is Phase.CREATING:
         return "its instance is not accepted yet"
+    if action.ahead:
+        return startable(state, container, now) or lockable(state, container, action.instance, now)
     return startable(state, container, now) or _seat(state, container, action.instance, now)
 
 

@@ -28,6 +28,7 @@ from dispatcher.core.messages import (
     UnlockContainer,
 )
 from dispatcher.core.model import NEVER, Container, ContainerRecord, ContainerState, Fit, QueueWrite, Requirements, State
+from dispatcher.core.recent import noted
 from dispatcher.core.transitions import locks, polls, setbacks
 from dispatcher.core.transitions.changes import bind, past, put_container, put_containers, put_instance, release, resize
 from dispatcher.core.values import replace
@@ -76,7 +77,8 @@ def _take_state(container: Container, record: ContainerRecord, token_uuid: str) 
     """The state part of a record. Back in Queued, an earlier attempt is history."""
     ours = record.state in _HOLDING and record.locked_by_uuid == token_uuid
     if container.state is not record.state or container.ours != ours:
-        container = replace(container, state=record.state, ours=ours)
+        ahead = container.ahead and ours and record.state is ContainerState.LOCKED
+        container = replace(container, state=record.state, ours=ours, ahead=ahead)
     if record.lock_count is not None and container.lock_count != record.lock_count:
         container = replace(container, lock_count=record.lock_count)
     if record.state is ContainerState.QUEUED:
@@ -251,6 +253,9 @@ def written(state: State, event: ContainerWritten, now: float) -> State:
     container = state.containers.get(event.uuid)
     if container is None:
         return state
+    if event.write is QueueWrite.LOCK and container.writing is QueueWrite.LOCK:
+        locks_s = noted(state.recent.locks_s, now - container.state_changed_s)
+        state = replace(state, recent=replace(state.recent, locks_s=locks_s))
     held = replace(
         container, writing=None, state_changed_s=now, write_failures=0, write_error="", priority=event.record.priority
     )
@@ -300,7 +305,7 @@ def write_failed(state: State, event: ContainerWriteFailed, now: float) -> State
         ask_after_s=now + growing(0.2, RETRY_LONGEST_S, failures),
     )  # fmt: skip
     if event.write is QueueWrite.LOCK:  # should it be Locked all the same, then perhaps by who led before us
-        container = replace(container, locked_term=0)
+        container = replace(container, locked_term=0, ahead=False)
     state = put_container(state, container)
     return release(state, container) if event.write is QueueWrite.LOCK and _free(state, container) else state
 
@@ -331,8 +336,11 @@ def _begin_write(state: State, uuid: str, write: QueueWrite, now: float) -> Stat
 def begin_lock(state: State, action: LockContainer, now: float) -> State:
     state = replace(state, queue=replace(state.queue, locks_in_flight=state.queue.locks_in_flight + 1))
     container = replace(
-        state.containers[action.uuid], writing=QueueWrite.LOCK, state_changed_s=now, locked_term=state.leadership.term
-    )
+        state.containers[action.uuid], writing=QueueWrite.LOCK, state_changed_s=now, locked_term=state.leadership.term,
+        ahead=action.ahead,
+    )  # fmt: skip
+    if action.ahead:
+        return put_container(state, container)
     return bind(state, container, action.instance)
 
 

@@ -86,7 +86,8 @@ def places(state: State, uuid: str, now: float) -> bool:
 def begins(state: State, uuid: str, now: float) -> bool:
     """Whether it is locked or started at once."""
     actions = decided(state, now).actions
-    return any(isinstance(a, LockContainer | StartContainer) and a.uuid == uuid for a in actions)
+    begun = (a for a in actions if isinstance(a, StartContainer) or (isinstance(a, LockContainer) and not a.ahead))
+    return any(a.uuid == uuid for a in begun)
 
 
 def creates(state: State, now: float) -> list[CreateInstance]:

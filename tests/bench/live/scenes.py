@@ -81,13 +81,15 @@ def log(house: House) -> str:
     return (house.folder / "log").read_text(errors="replace")
 
 
-def exit_to_next(house: House, *, containers: int = 60) -> Figures:
+def exit_to_next(house: House, *, containers: int = 60, api_delay_s: float = 0.0) -> Figures:
     """Ten instances, random lengths, always somebody who waits."""
+    house.ask("knobs", api_delay_s=api_delay_s)
     house.start()
     for _ in range(containers):
         house.ask("submit", number=1, seconds=random.uniform(0.5, 3.0))
     house.until(lambda: house.count("exit") == containers, "all ended")
-    return spread("exit_to_next_start", _gaps(house.seen(), containers))
+    suffix = f"_api_{1000 * api_delay_s:.0f}_ms" if api_delay_s else ""
+    return spread(f"exit_to_next_start{suffix}", _gaps(house.seen(), containers))
 
 
 def _gaps(seen: Seen, containers: int) -> list[float]:
@@ -193,6 +195,7 @@ SCENES: dict[str, Scene] = {
     "create": (new_instance, {}, {"boot_s": 0.0}),
     "boot": (new_instance, {}, {"boot_s": 5.0}),
     "turnover": (exit_to_next, {"max_instances": 10}, {}),
+    "turnover-slow": (exit_to_next, {"max_instances": 10}, {"api_delay_s": 0.05}),
     "burst": (many_short, {"max_instances": 50}, {}),
     "burst-slow": (many_short, {"max_instances": 50}, {"api_delay_s": 0.05}),
     "restart": (restart, {"max_instances": 60}, {}),
