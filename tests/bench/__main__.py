@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from tests.bench import events, large, memory, packing, pages, passes, scrapes
+from tests.bench import events, large, latency, memory, packing, pages, passes, scrapes
 from tests.bench.measure import Results
 
 
@@ -22,6 +22,7 @@ def main() -> None:
     events.measure(results)
     scrapes.measure(results)
     pages.measure(results)
+    latency.measure(results)
     packing.measure(results)
     memory.measure(results)
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")

@@ -23,6 +23,7 @@ GIB = 1 << 30
 SIZES = (1, 2, 4, 8, 16)
 TOKEN = "zzzzz-gj3su-000000000000000"
 PREFIX = "Arvados"
+HEARD = 200  # changes that wait to be told
 
 
 @dataclass(slots=True)
@@ -48,10 +49,12 @@ class House:
     state: State
     clock: Clock = field(default_factory=Clock)
     store: Store = field(init=False)
+    teller: Teller = field(init=False)
+    recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
-        teller = Teller(Story(self.clock), self.clock, tell=lambda told: None)
-        recorder = Recorder(self.clock)
+        self.teller = teller = Teller(Story(self.clock), self.clock, tell=lambda told: None, audit_log=lambda act: None)
+        self.recorder = recorder = Recorder(self.clock)
 
         def hear(before: State, after: State, message: m.Event | m.Action) -> None:
             recorder.hear(before, after, message)
@@ -60,9 +63,16 @@ class House:
         self.store = Store(self.state, self.clock.monotonic, strict=True, listener=hear)
 
     def post(self, *events: m.Event) -> None:
+        """What was heard is told by and by, as by the threads that do so in production."""
         for event in events:
             self.clock.now_s += 0.001
             self.store.post(event)
+            if self.recorder.waiting() > HEARD:
+                self.catch_up()
+
+    def catch_up(self) -> None:
+        self.recorder.catch_up()
+        self.teller.tell()
 
     @property
     def now_s(self) -> float:
