@@ -40,6 +40,7 @@ class Conduct:
     accepts_login: bool = True
     login_gate: threading.Event | None = None  # the login is answered when it is set
     max_sessions: int = 10
+    runs: bool = True  # what it is asked to; otherwise it says that it does not
     replies_to_exec: bool = True
     reads_after_exec: bool = True
     window_bytes: int = 1 << 21
@@ -95,6 +96,8 @@ class _Session(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._server.said.append(command.decode())
         self._open.append(channel)
+        if not self._conduct.runs:
+            return False
         if not self._conduct.replies_to_exec:
             self._release.wait()
         self._deaf = not self._conduct.reads_after_exec

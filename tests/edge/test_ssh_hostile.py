@@ -130,6 +130,16 @@ def test_an_exec_that_is_never_answered_ends_in_time(executor: SSHExecutor) -> N
 
 
 @on_both_transports
+def test_a_server_that_does_not_run_the_command_says_so(executor: SSHExecutor) -> None:
+    """That is no lost connection, and the next command uses the same one."""
+    with fake_ssh(Conduct(runs=False)) as server:
+        for _ in range(2):
+            error = failure(lambda: executor.run(server.target(), "start", stdin=b"token", timeout_s=TIMEOUT_S))
+            assert (error.problem, error.sent, error.reached) == (ProbeProblem.COMMAND, True, True)
+        assert server.connections == 1
+
+
+@on_both_transports
 def test_a_machine_that_stops_reading_ends_in_time(executor: SSHExecutor) -> None:
     """Sending blocks when the kernel's buffers are full: only cutting the connection gets out of that."""
     with fake_ssh(Conduct(reads_after_exec=False, window_bytes=1 << 28)) as server:

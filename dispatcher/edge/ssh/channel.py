@@ -17,6 +17,7 @@ from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
 from dispatcher.edge.ssh.transport import KeptTransport, describe
 
 PIECE_BYTES = 32 * 1024
+MUCH = 8  # pieces: a quarter of the window at most, so that the other side never waits for us
 WINDOW_POLL_S = 0.02  # nobody tells us when the send window opens again
 
 
@@ -46,7 +47,7 @@ def run_command(
     conversation = _Conversation(transport, channel, stdin, limit_bytes)
     try:
         channel.settimeout(0.0)
-        channel.exec_command(command)
+        transport.begin(channel, command)
         conversation.hold(deadline)
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise _broken_off(transport, error, deadline) from error
@@ -69,19 +70,25 @@ def _require_whole(transport: KeptTransport, channel: paramiko.Channel, deadline
     closed_by_peer = channel.chanid in transport.closed_by_peer
     transport.closed_by_peer.discard(channel.chanid)
     if not closed_by_peer:
-        raise _broken_off(transport, EOFError(), deadline)
+        error = paramiko.SSHException("it does not run it") if transport.is_active() else EOFError()
+        raise _broken_off(transport, error, deadline)
     if channel.exit_status < 0:
         raise RemoteError(ProbeProblem.COMMAND, "the command ended without an exit status", reached=True, sent=True)
 
 
 class _Bell:
-    """An event that two pipes may ring. A pipe clears it when *it* is empty, which says nothing about the other."""
+    """An event that two pipes may ring. A pipe clears it when *it* is empty, which says nothing about the other. Most answers
+    come in two or three pieces: whoever waits for one is woken at its end, or when much has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
         self._event = threading.Event()
+        self._pieces = 0
 
     def set(self) -> None:
-        self._event.set()
+        self._pieces += 1
+        if self._channel.closed or self._pieces % MUCH == 0:
+            self._event.set()
 
     def clear(self) -> None:
         pass
@@ -102,7 +109,7 @@ class _Conversation:
         self._limit_bytes = limit_bytes
         self._stdout = bytearray()
         self._stderr = bytearray()
-        self._bell = _Bell()
+        self._bell = _Bell(channel)
         for pipe in (channel.in_buffer, channel.in_stderr_buffer):
             pipe.set_event(cast(threading.Event, self._bell))
 

@@ -16,6 +16,7 @@ from typing import Any
 import paramiko
 from paramiko import transport as library
 from paramiko.common import (
+    MSG_CHANNEL_REQUEST,
     MSG_DEBUG,
     MSG_DISCONNECT,
     MSG_IGNORE,
@@ -181,6 +182,19 @@ class SharedTransport(KeptTransport):
         self._send_message(answer)
 
     # ------------------------------------------------------------------------------------------------------------- sending
+
+    def begin(self, channel: paramiko.Channel, command: str) -> None:
+        """Without waiting until the server says that it runs it: where it does not, the channel closes."""
+        if not self.wire.owned:
+            super().begin(channel, command)
+            return
+        request = paramiko.Message()
+        request.add_byte(bytes([MSG_CHANNEL_REQUEST]))
+        request.add_int(channel.remote_chanid)
+        request.add_string("exec")
+        request.add_boolean(True)
+        request.add_string(command)
+        self._send_user_message(request)
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         """The library waits here for new keys; the reader, who brings them, must not."""

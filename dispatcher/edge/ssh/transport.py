@@ -104,6 +104,10 @@ class KeptTransport(paramiko.Transport):
         """From now on wake only for data."""
         self._socket.settimeout(IDLE_WAKE_S)
 
+    def begin(self, channel: paramiko.Channel, command: str) -> None:
+        """The library waits until the server has said that it runs the command."""
+        channel.exec_command(command)
+
     @property
     def full(self) -> bool:
         """Whether a caller should wait before it sends more; here sending itself waits."""

@@ -18,6 +18,7 @@ LARGEST_PACKET_BYTES = 1 << 18  # as OpenSSH has it
 FULL_BYTES = 1 << 18  # so much unsent, and callers are asked to wait
 LARGEST_UNSENT_BYTES = 1 << 22  # so much, and the other side makes us answer without ever reading
 LENGTH_BYTES = 4
+QUICK_ACKNOWLEDGEMENT = getattr(socket, "TCP_QUICKACK", 12)
 IN, OUT = getattr(select, "EPOLLIN", 1), getattr(select, "EPOLLOUT", 4)
 
 
@@ -86,6 +87,13 @@ class Wire:
             if not piece:
                 raise EOFError
             self._arrived += piece
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Now, as the kernel forgets that it was asked to: a server that gathers small packets sends its next only after that,
+        and we often have nothing to say that would carry it."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACKNOWLEDGEMENT, 1)
 
     def holds_packet(self, seal_bytes: int) -> bool:
         """Whether a whole one is there, with the seal behind it. Its length has to be in clear. Raises ValueError when none is so
