@@ -74,7 +74,11 @@ planted: $(READY)  ## let storms loose on each planted fault (tests/simulation/p
 	@$(BIN)/python -m tests.simulation.plant
 
 .PHONY: bench
-bench: $(READY)  ## measure the cost of a pass and of each big event
+bench: $(READY)  ## measure every figure that is aimed at, some 20 minutes: make bench GROUPS="idle huge"
+	@$(BIN)/python -m tests.bench.aims $(GROUPS)
+
+.PHONY: bench-core
+bench-core: $(READY)  ## measure the cost of a pass and of each big event
 	@$(BIN)/python -m tests.bench
 
 .PHONY: bench-live

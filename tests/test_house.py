@@ -25,7 +25,7 @@ LISTS = {"dispatcher/core/messages.py": 550, "dispatcher/core/model.py": 500, "d
 
 # Real processes and sockets have to be waited for; everything else runs in virtual time.
 MAY_SLEEP = (
-    *("tests/bench/live/", "tests/bench/pages.py"),
+    *("tests/bench/live/", "tests/bench/pages.py", "tests/bench/latency.py"),
     *("tests/edge/", "tests/drivers/", "tests/embedded/", "tests/cli/demo_world.py"),
     "tests/package/",
     "tests/contract/faulty_drivers.py",  # a driver that sleeps is one of the mistakes
