@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -18,6 +20,8 @@ def new_host_key() -> KeyPair:
     return KeyPair(public=key.public_key().public_bytes(_SSH, _PUBLIC).decode(), private=private)
 
 
+@cache
 def nobodys_public_key() -> str:
-    """For an account that Azure demands and nobody may use: RSA, since every image takes it."""
+    """For an account that Azure demands and nobody may use: RSA, since every image takes it. Drawn once by a process: it takes a
+    tenth of a second or more."""
     return generate_private_key(65537, 2048).public_key().public_bytes(_SSH, _PUBLIC).decode()
