@@ -25,8 +25,8 @@ DAYS = 7
 SCRAPE_S = 120.0  # coarse, so that a week is affordable
 ORDINARY = StubKnobs.kind(
     boot_s=40.0, max_boot_extra_s=30.0, address_s=2.0, list_lag_s=3.0, tags_lag_s=5.0, max_destroy_s=40.0, detach_s=1.0,
-    prepare_s=2.0, create_error_rate=0.01, list_error_rate=0.002, destroy_error_rate=0.02, lost_answer_rate=0.005,
-    partial_list_rate=0.002, runner_crash_rate=0.01, late_failure_rate=0.005, leftover_rate=0.02, max_term_s=5.0,
+    prepare_s=2.0, create_error_rate=0.01, list_error_rate=0.004, destroy_error_rate=0.02, lost_answer_rate=0.005,
+    partial_list_rate=0.004, runner_crash_rate=0.01, late_failure_rate=0.005, leftover_rate=0.02, max_term_s=5.0,
 )  # fmt: skip
 
 
