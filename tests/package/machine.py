@@ -21,6 +21,7 @@ from tests.package.bases import CLEAN, HOME, Failed, in_chroot, run
 
 BOOT_PATIENCE_S = 120.0
 LOOK_S = 0.2
+HOSTS = "127.0.0.1 localhost\n::1 localhost\n"  # as an installation writes it, and debootstrap does not
 
 
 @contextlib.contextmanager
@@ -106,6 +107,7 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(tree: Path) -> Iterator[Machine]:
+    (tree / "etc/hosts").write_text(HOSTS)
     machine = Machine(tree)
     try:
         machine.wait_until_up()

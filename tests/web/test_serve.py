@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -439,6 +439,18 @@ def test_without_systemd_nothing_is_told() -> None:
     """An empty environment gives a manager that is silent, and one with strange values does no harm."""
     service_manager({}).tell(READY="1")
     service_manager({"NOTIFY_SOCKET": "/nonexistent/notify", "WATCHDOG_USEC": "soon"}).tell(READY="1")
+
+
+def test_who_outlived_the_first_process_says_nothing(tmp_path: Path) -> None:
+    """A worker whose first process was killed lives for a moment beside the next: its STOPPING would end that one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        ear.settimeout(PATIENCE_S)
+        ours = service_manager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        for first, word in ((1 << 30, "orphan"), (os.getppid(), "child"), (os.getpid(), "first")):
+            replace(ours, first=first).tell(STATUS=word)
+        assert [ear.recv(4096).decode() for _ in range(2)] == ["STATUS=child", "STATUS=first"]
+    assert ours.first == os.getpid()
 
 
 def test_an_application_can_be_served_from_a_thread() -> None:
