@@ -22,9 +22,16 @@ from dispatcher.edge.ssh import wire as wires
 from dispatcher.edge.ssh.keys import load_private_key
 from dispatcher.edge.ssh.reader import Reader
 from dispatcher.edge.ssh.shared import SharedTransport, open_reader, unfit
+from dispatcher.edge.ssh.transport import KeptTransport
 from dispatcher.edge.ssh.wire import Wire
 
 OUR_KEY = make_key()
+# What a thread of Python keeps in itself without telling, 3.11 to 3.14
+OF_THREADS = frozenset(
+    "_args _bootstrap _bootstrap_inner _context _daemonic _delete _handle _ident _initialized _invoke_excepthook _is_stopped"
+    " _kwargs _name _native_id _os_name _set_ident _set_native_id _set_os_name _set_tstate_lock _started _stderr _stop _target"
+    " _tstate_lock _wait_for_tstate_lock".split()
+)
 
 
 @pytest.fixture
@@ -40,6 +47,13 @@ def executor() -> Iterator[SSHExecutor]:
 def test_this_version_of_the_library_was_tried() -> None:
     """A new one costs a thread for each connection until somebody has run these tests with it and named it in TRIED."""
     assert unfit() == ""
+
+
+def test_nothing_of_ours_has_the_name_of_something_that_a_thread_keeps() -> None:
+    """A transport is a thread: 3.13 began to keep a ``_handle``, and every connection was lost to a method of that name."""
+    kept = OF_THREADS | set(vars(threading.Thread()))
+    ours = {name for kind in (SharedTransport, KeptTransport) for name in (*vars(kind), *kind.__init__.__code__.co_names)}
+    assert ours & kept == set()
 
 
 @pytest.mark.parametrize(("version", "told"), [("2.11.0", "not one of"), ("6.0.0", "not one of"), ("5.1.9", ""), ("2.12.0", "")])

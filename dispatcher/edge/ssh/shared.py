@@ -127,7 +127,7 @@ class SharedTransport(KeptTransport):
         """All packets that have come, and one look for more. Raises whatever ends the connection."""
         self.wire.fill()
         while self.wire.holds_packet(self.packetizer.get_mac_size_in()):
-            self._handle(*self._read_message())
+            self._take_in(*self._read_message())
             if self.packetizer.need_rekey() and not self.in_kex:
                 self._send_kex_init()  # type: ignore[attr-defined]
 
@@ -141,7 +141,7 @@ class SharedTransport(KeptTransport):
             event.set()
         self.finish()
 
-    def _handle(self, kind: int, message: paramiko.Message) -> None:
+    def _take_in(self, kind: int, message: paramiko.Message) -> None:
         if kind in (MSG_IGNORE, MSG_DEBUG):
             return
         if kind == MSG_DISCONNECT:
