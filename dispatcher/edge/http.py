@@ -6,6 +6,7 @@ never holds the token.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 import requests.auth
+import requests.structures
 from urllib3.exceptions import ProtocolError
 
 from dispatcher.core.messages import QueueError, QueueFailure
@@ -70,7 +72,7 @@ class Client:
             server_address=endpoint.server_address,
             proxies=self._proxies,
         )
-        self._session.auth = Bearer(endpoint.token)
+        self._headers = _HEADERS | {"Authorization": f"Bearer {endpoint.token}"}
         if endpoint.insecure:
             transport.accept_unverified(urlsplit(endpoint.url).hostname or "")
             log.warning("TLS.Insecure: the certificate of %s is not verified; anybody in between can read the token", self.place)
@@ -123,21 +125,33 @@ class Client:
         try:
             with (
                 transport.bounded(endpoint.timeout_s, endpoint.timeout_s),
-                self._session.request(
-                    method,
-                    f"{endpoint.url.rstrip('/')}/{path}",
-                    data=body or None,
-                    headers={**_HEADERS, **(headers or {}), "X-Request-Id": request_id},
-                    timeout=(min(endpoint.connect_timeout_s, endpoint.timeout_s), endpoint.timeout_s),
-                    allow_redirects=False,  # the token goes to nobody but the configured host
-                    stream=True,
-                ) as response,
+                self._send(method, path, body, {**(headers or {}), "X-Request-Id": request_id}) as response,
             ):
                 return self._answer(what, response)
         except requests.RequestException as error:
             self._unreachable(what, error)
         except TimeoutError as error:
             self._fail(what, f"no complete answer within {endpoint.timeout_s:g} s", cause=error)
+
+    def _send(self, method: str, path: str, body: str, headers: Mapping[str, str]) -> requests.Response:
+        """By the adapter itself: what a session does besides, cookies, redirects and the environment, takes as long as the
+        sending, and none of it may be: the token goes to nobody but the configured host."""
+        endpoint = self.endpoint
+        asked = requests.PreparedRequest()
+        asked.method, asked.url = method, f"{self._base_url}/{path}"
+        asked.headers = requests.structures.CaseInsensitiveDict({**self._headers, **headers})
+        if body or method != "GET":
+            asked.headers["Content-Length"] = str(len(body))
+        asked.body = body or None
+        return self._session.get_adapter(asked.url).send(
+            asked, stream=True, verify=not endpoint.insecure, proxies=self._proxies,
+            timeout=(min(endpoint.connect_timeout_s, endpoint.timeout_s), endpoint.timeout_s),
+        )  # fmt: skip
+
+    @functools.cached_property
+    def _base_url(self) -> str:
+        """As the library writes it. Raises RequestException when it is no address."""
+        return str(requests.Request("GET", self.endpoint.url).prepare().url).rstrip("/")
 
     def _answer(self, what: str, response: requests.Response) -> dict[str, Any]:
         status = response.status_code
@@ -173,6 +187,7 @@ class _ConnectionDropped(QueueError):
 
 _HEADERS = {
     "Accept": "application/json",
+    "Connection": "keep-alive",
     "Accept-Encoding": "identity",  # what is counted against the limit is what is held in memory
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": "cloud-dispatcher",

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from dispatcher.runtime import audit
@@ -19,6 +19,7 @@ from dispatcher.runtime.times import rfc3339
 from dispatcher.secrecy import BLANK, Known
 
 TOKENS = re.compile(r"(?i)(api_token=|bearer +|oauth2 +)[^\s&\"',;]+")
+SIGNS = ("api_token=", "bearer ", "oauth2 ")  # one of them stands in whatever TOKENS finds
 LINE_CHARACTERS = 16_384
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -39,26 +40,47 @@ class Secrets(logging.Filter):
         return self._known.blank(in_headers(text))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self.blanked(message(record)), ()
+        """Whether there is anything to blank is seen by one look at all texts together: as a rule there is not."""
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
-        record.exc_info = None
-        record.exc_text = self.blanked(record.exc_text) if record.exc_text else None
-        record.stack_info = self.blanked(record.stack_info) if record.stack_info else None
-        for name, value in fields(record).items():
-            setattr(record, name, self._blanked_value(value))
+        parts: dict[str, Plain] = {"msg": message(record), "exc_text": record.exc_text, "stack_info": record.stack_info}
+        parts |= {name: _plain(value) for name, value in fields(record).items()}
+        together = "\n".join(_texts(parts.values()))
+        changed = self.blanked(together) != together
+        record.exc_info, record.args = None, ()
+        for name, value in parts.items():
+            setattr(record, name, self._blanked_value(value) if changed else value)
         return True
 
-    def _blanked_value(self, value: object) -> object:
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if isinstance(value, list | tuple):
+    def _blanked_value(self, value: Plain) -> Plain:
+        if isinstance(value, list):
             return [self._blanked_value(item) for item in value]
-        return self.blanked(str(value))
+        return self.blanked(value) if isinstance(value, str) else value
+
+
+Plain = None | bool | int | float | str | list[Any]
+
+
+def _plain(value: object) -> Plain:
+    """As it is written down: what is no number, truth or row of such is a text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else str(value)
+
+
+def _texts(values: Iterable[Plain]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _texts(value)
+        elif isinstance(value, str):
+            yield value
 
 
 def in_headers(text: str) -> str:
     """Without what looks like a token in an address or a header."""
+    small = text.lower()
+    if not any(sign in small for sign in SIGNS):
+        return text
     return TOKENS.sub(rf"\g<1>{BLANK}", text)
 
 
@@ -73,6 +95,9 @@ def message(record: logging.LogRecord) -> str:
 def fields(record: logging.LogRecord) -> dict[str, Any]:
     """What was given as ``extra``."""
     return {name: value for name, value in vars(record).items() if name not in OWN_FIELDS}
+
+
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class JsonLines(logging.Formatter):
@@ -94,7 +119,7 @@ class JsonLines(logging.Formatter):
             "ClusterID": self._cluster_id,
             "thread": record.threadName,
         }
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _AS_JSON(line)
 
 
 class TextLines(logging.Formatter):

@@ -21,6 +21,7 @@ Due = Callable[[State, float], float]
 
 HEARTBEAT_S = 5.0  # a loop looks at least this often, so that its silence means that it hangs
 REST_S = 0.005
+LONGER = 1.5  # each rest than the one before, while news never cease
 BORED_S = 0.1
 AFTER_BUG_S = 1.0
 
@@ -29,12 +30,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
-    """A row of ``LOOPS``: who plans, what wakes it, and when it is next due."""
+    """A row of ``LOOPS``: who plans, what wakes it, when it is next due, and how long it may rest while news never cease."""
 
     name: str
     planners: tuple[Planner, ...]
     topics: tuple[str, ...]
     due: Due
+    longest_rest_s: float = REST_S
+
+
+def next_rest_s(rest_s: float, quiet_s: float, longest_s: float) -> float:
+    """What follows a rest of ``rest_s`` after which nothing happened for ``quiet_s``. The first news after a pause are looked at
+    at once; where they never cease each turn sees many of them, and costs no more than it did with one."""
+    return min(rest_s * LONGER, max(longest_s, REST_S)) if quiet_s < REST_S else REST_S
 
 
 class Loop:
@@ -53,6 +61,7 @@ class Loop:
         self.bugs = 0
         self.last_bug = ""
         self.last_turn_s = 0.0
+        self._rest_s = REST_S
 
     def turn(self) -> int:
         """One round of every planner; how many actions were begun. A planner with a bug stops none that come after it."""
@@ -102,8 +111,10 @@ class Loop:
                 due_s = self.due_s(begun)
             except Exception as bug:  # noqa: BLE001 - as above
                 self._survive(bug)
-            stop.wait(max(REST_S if self.bugs == bugs else AFTER_BUG_S, 2 * (self._clock.monotonic() - began)))
-            self._store.wait(self.spec.topics, counts, due_s - self._clock.monotonic())
+            stop.wait(max(self._rest_s if self.bugs == bugs else AFTER_BUG_S, 2 * (self._clock.monotonic() - began)))
+            rested_s = self._clock.monotonic()
+            self._store.wait(self.spec.topics, counts, due_s - rested_s)
+            self._rest_s = next_rest_s(self._rest_s, self._clock.monotonic() - rested_s, self.spec.longest_rest_s)
 
     def _survive(self, bug: Exception) -> None:
         self.bugs += 1

@@ -58,7 +58,8 @@ class Store:
         self._now = now
         self._strict = strict
         self._listener = listener
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._waiting: dict[frozenset[str], threading.Condition] = {}  # for these topics, all of them under the one lock
         self._calm = _Calm()
         self._counts = dict.fromkeys(TOPICS, 0)
         self._stopped = False
@@ -72,7 +73,7 @@ class Store:
 
     def post(self, event: Event) -> None:
         """Take in what happened."""
-        with self._changed, self._calm:
+        with self._lock, self._calm:
             started = self._spent()
             before = self._state
             self._replace(transitions.observe(before, event, self._now()), event)
@@ -83,7 +84,7 @@ class Store:
         accepted: list[Action] = []
         waiting = list(reversed(actions))
         while waiting:
-            with self._changed, self._calm:
+            with self._lock, self._calm:
                 self._commit_slice(waiting, accepted, seen)
             if waiting:
                 time.sleep(YIELD_S)
@@ -135,8 +136,9 @@ class Store:
             self._counts[topic] += 1
         if self._listener is not None:
             self._listener(before, after, message)
-        if topics:
-            self._changed.notify_all()
+        for wanted, condition in self._waiting.items():
+            if not wanted.isdisjoint(topics):
+                condition.notify_all()
 
     def counts(self, topics: Iterable[str]) -> tuple[int, ...]:
         """How often each topic was touched so far: the argument of ``wait``."""
@@ -144,12 +146,14 @@ class Store:
 
     def wait(self, topics: Sequence[str], counts: tuple[int, ...], timeout_s: float) -> bool:
         """Wait until one of the topics is touched after ``counts``, or the time is over, or ``stop``. True: touched."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self.counts(topics) != counts, timeout=max(0.0, timeout_s))
+        with self._lock:
+            condition = self._waiting.setdefault(frozenset(topics), threading.Condition(self._lock))
+            condition.wait_for(lambda: self._stopped or self.counts(topics) != counts, timeout=max(0.0, timeout_s))
             return self.counts(topics) != counts
 
     def stop(self) -> None:
         """Wake everybody who waits."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
-            self._changed.notify_all()
+            for condition in self._waiting.values():
+                condition.notify_all()

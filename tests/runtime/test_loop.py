@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import Leadership, State
-from dispatcher.runtime.loop import AFTER_BUG_S, BORED_S, HEARTBEAT_S, Due, Loop, LoopSpec, Planner
+from dispatcher.runtime.loop import AFTER_BUG_S, BORED_S, HEARTBEAT_S, LONGER, REST_S, Due, Loop, LoopSpec, Planner, next_rest_s
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.store import PlannerBug, Store
 from dispatcher.runtime.topics import TOPICS
@@ -226,3 +226,28 @@ def test_each_loop_can_look_at_an_empty_house(spec: LoopSpec) -> None:
         assert due_s > -math.inf or not state.leadership.leading
         for planner in spec.planners:
             planner(state, 100.0)
+
+
+RESTS = [
+    # (the last rest, for how long nothing happened after it, the longest of this loop, the next rest)
+    (REST_S, 1.0, 0.05, REST_S),
+    (REST_S, 0.0, 0.05, REST_S * LONGER),
+    (0.04, 0.0, 0.05, 0.05),
+    (0.05, 0.001, 0.05, 0.05),
+    (0.05, REST_S, 0.05, REST_S),  # a pause: the next news are looked at at once
+    (REST_S, 0.0, REST_S, REST_S),  # who is in a hurry never rests longer
+]
+
+
+@pytest.mark.parametrize(("rest_s", "quiet_s", "longest_s", "expected_s"), RESTS)
+def test_who_is_never_left_in_peace_rests_longer(rest_s: float, quiet_s: float, longest_s: float, expected_s: float) -> None:
+    """Up to the longest of its row, and only as long as news never cease."""
+    assert next_rest_s(rest_s, quiet_s, longest_s) == pytest.approx(expected_s)
+
+
+def test_the_loop_that_starts_containers_never_rests_longer() -> None:
+    """A container waits for it; whoever keeps the house may see many news at once."""
+    longest = {spec.name: spec.longest_rest_s for spec in loops(lambda: ("name", "secret"))}
+    assert min(longest, key=longest.__getitem__) == "next-step"
+    assert longest["next-step"] == REST_S
+    assert max(longest.values()) <= 0.1
