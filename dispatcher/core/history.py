@@ -43,7 +43,7 @@ def standing(instance: Instance) -> str:
 
 def is_busy(instance: Instance) -> bool:
     """Whether a runner is there, or on its way there."""
-    for process in instance.processes.values():  # a generator would take twice as long, and pages ask it of thousands
+    for process in instance.processes.values():  # noqa: SIM110  a generator would take twice as long, and pages ask it of thousands
         if process.phase is not _ENDED:
             return True
     return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 PREFIX = "/arvados/v1/"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 REQUEST_ID_LONGEST = 1024
+OF_THE_DISK = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 _LONE_ACTIONS = frozenset({"current"})
 
 
@@ -71,7 +73,10 @@ class Queue:
         except UnicodeError:
             status, body = 422, render.refused(ApiError(422, "a text is no valid Unicode"), dialect, clean, request_id)
         except Exception as error:
-            if (code := getattr(error, "code", None)) == 413:
+            if _is_of_the_disk(error):
+                log.error("request %s %s failed, the database cannot be used: %s (%s)", request.method, clean, error, request_id)
+                status, body = 503, {"errors": [f"the queue's database cannot be used now: {error} ({request_id})"]}
+            elif (code := getattr(error, "code", None)) == 413:
                 status, body = code, {"errors": [f"request body is larger than {forms.BODY_GREATEST_BYTES} bytes"]}
             else:
                 log.exception("request %s %s failed (%s)", request.method, clean, request_id)
@@ -141,6 +146,11 @@ def _check_cluster(uuid: str, settings: Settings) -> None:
 def _request_id() -> str:
     given = request.headers.get("X-Request-Id", "")
     return given if 0 < len(given) <= REQUEST_ID_LONGEST else f"req-{random_text(20)}"
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """No fault of the caller or of ours, and it may be over soon."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in OF_THE_DISK
 
 
 def _response(status: int, body: Any, request_id: str) -> Response:

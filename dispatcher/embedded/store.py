@@ -117,7 +117,7 @@ class Store:
         """One write transaction: kept as a whole when the block ends, gone as a whole when it raises. What changed is announced
         once it can be read."""
         with self._writer_lock:
-            with _transaction(self._writer, "BEGIN IMMEDIATE") as transaction:
+            with transaction_of(self._writer, "BEGIN IMMEDIATE") as transaction:
                 yield transaction
                 told = list(_announcements(transaction))
             for event in told:
@@ -128,7 +128,7 @@ class Store:
         """A view of one committed state."""
         connection = self._borrowed()
         try:
-            with _transaction(connection, "BEGIN") as transaction:
+            with transaction_of(connection, "BEGIN") as transaction:
                 yield transaction
         finally:
             self._give_back(connection)
@@ -152,14 +152,16 @@ class Store:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[Transaction]:
+def transaction_of(connection: sqlite3.Connection, begin: str) -> Iterator[Transaction]:
+    """All or nothing, and the connection can be used again afterwards."""
     connection.execute(begin)
     try:
         yield Transaction(connection)
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # what fails at the end, as on a full disk, may have ended it or not
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _announcements(transaction: Transaction) -> Iterator[events.Event]:
