@@ -288,6 +288,21 @@ def test_a_kind_of_message_that_nobody_knows_is_declined(executor: SSHExecutor) 
         assert server.connections == 1
 
 
+def test_what_is_said_while_keys_are_exchanged_waits_for_the_new_ones(executor: SSHExecutor) -> None:
+    """The server may not be told anything then; and whoever reads must not be the one who waits."""
+    with fake_ssh() as server, ThreadPoolExecutor(1) as pool:
+        executor.run(server.target(), "true", timeout_s=TIMEOUT_S)
+        transport = executor._peers["vm-1"].link.transport  # type: ignore[union-attr]
+        assert isinstance(transport, SharedTransport)
+        assert eventually(lambda: transport.wire.owned)
+        transport.clear_to_send.clear()
+        running = pool.submit(executor.run, server.target(), "late", timeout_s=TIMEOUT_S)
+        assert eventually(lambda: transport.full)
+        assert "late" not in server.said
+        server.transports[0].renegotiate_keys()
+        assert running.result().status == 0
+
+
 @pytest.mark.parametrize("options", ["RekeyLimit 64K", "Ciphers aes128-ctr\nMACs hmac-sha2-256"], ids=["re-keys", "hidden"])
 def test_servers_that_ask_for_more(tmp_path: Path, options: str) -> None:
     """New keys every 64 kB while four commands send and receive at once; and a cipher that hides where a packet ends, for which

@@ -6,6 +6,7 @@ The runner answers at once, so that what is measured is the dispatcher and not t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shlex
 import socket
@@ -88,6 +89,17 @@ class Cloud:
     def tag(self, machine_id: str, tags: dict[str, str]) -> dict[str, Any]:
         self.machines[machine_id].tags = tags
         return {}
+
+    def probes(self, since_s: float) -> dict[str, Any]:
+        """Of each machine since then: the first, how many, and the longest time without one, until now."""
+        with self._lock:
+            machines = list(self.machines.values())
+        since = [[at_s for at_s in each.probed[-1000:] if at_s >= since_s] for each in machines]
+        gaps = [max((b - a for a, b in itertools.pairwise([*found, time.monotonic()])), default=0.0) for found in since]
+        return {
+            "firsts": [found[0] for found in since if found], "unprobed": sum(1 for found in since if not found),
+            "count": sum(map(len, since)), "longest_gap_s": max(gaps, default=0.0),
+        }  # fmt: skip
 
     # -- what runs there
 

@@ -65,6 +65,10 @@ class Rig:
         if verb == "seen":
             probed = {each.id: each.probed for each in cloud.machines.values()}
             return {"queue": queue.seen, "cloud": cloud.seen, "probed": probed, "requests": queue.requests}
+        if verb == "count":
+            return {"count": sum(1 for _, what, _ in [*queue.seen, *cloud.seen] if what == asked["what"])}
+        if verb == "probes":
+            return cloud.probes(asked["since_s"])
         if verb == "create":
             return cloud.create(asked)
         if verb == "list":

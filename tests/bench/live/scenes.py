@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import statistics
 import time
@@ -139,33 +138,28 @@ def many_instances(house: House, *, instances: int = 1000, watched_s: float = 60
     time.sleep(watched_s)
     took_s = time.monotonic() - began_s
     cpu = (house.cpu_s() - before_s) / took_s
-    found = house.ask("seen")["probed"]
-    now_s = time.monotonic()
-    oldest = [_longest_gap([at for at in probes if at >= began_s - 1] + [now_s]) for probes in found.values()]
+    probes = house.ask("probes", since_s=began_s - 1)
     figures = {
-        "watched_cpu_percent": 100 * cpu, "watched_rss_mb": house.memory_mb(), "watched_longest_gap_s": max(oldest),
-        "watched_probes_per_s": sum(1 for probes in found.values() for at in probes if at >= began_s) / took_s,
-        "watched_threads": house.threads(), "watched_open_files": house.open_files(),
+        "watched_cpu_percent": 100 * cpu, "watched_rss_mb": house.memory_mb(), "watched_longest_gap_s": probes["longest_gap_s"],
+        "watched_probes_per_s": probes["count"] / (took_s + 1),
+        "watched_pss_mb": house.proportional_mb(), "watched_threads": house.threads(), "watched_open_files": house.open_files(),
     }  # fmt: skip
     house.kill()
-    again_s, rig_before_s = time.monotonic(), house.rig_cpu_s()
+    return {**figures, **_adopted(house)}
+
+
+def _adopted(house: House) -> Figures:
+    """From its start until each instance was probed, with the processor time of both sides until then."""
+    rig_before_s, again_s = house.rig_cpu_s(), time.monotonic()
     house.start()
-
-    def adopted() -> bool:
-        return all(probes and probes[-1] > again_s for probes in house.ask("seen")["probed"].values())
-
-    house.until(lambda: time.sleep(0.5) is None and adopted(), "all were adopted", 300)
+    house.until(lambda: time.sleep(0.5) is None and not house.ask("probes", since_s=again_s)["unprobed"], "all were adopted", 300)
     cpu_s, rig_cpu_s = house.cpu_s(), house.rig_cpu_s() - rig_before_s
-    firsts = [next(at for at in probes if at > again_s) for probes in house.ask("seen")["probed"].values()]
+    firsts = house.ask("probes", since_s=again_s)["firsts"]
     return {
-        **figures, "adopted_all_s": max(firsts) - again_s, "adopted_half_s": statistics.median(firsts) - again_s,
+        "adopted_all_s": max(firsts) - again_s, "adopted_half_s": statistics.median(firsts) - again_s,
         "adopted_first_s": min(firsts) - again_s, "adopted_cpu_s": cpu_s, "adopted_rig_cpu_s": rig_cpu_s,
         "adopted_threads": house.threads(), "adopted_rss_mb": house.memory_mb(),
     }  # fmt: skip
-
-
-def _longest_gap(at: list[float]) -> float:
-    return max((later - earlier for earlier, later in itertools.pairwise(at)), default=0.0)
 
 
 def restart(house: House) -> Figures:
