@@ -28,7 +28,7 @@ class Known:
 
     def blank(self, text: str, *more: str) -> str:
         """The longest are blanked first. ``more``: secrets that belong to this text alone."""
-        extra = _parts(more) - self._parts
+        extra = _parts(more) - self._parts if more else frozenset()
         if not any(part in text for part in (*self._parts, *extra)):
             return text  # to look for each takes less than the pattern would
         pattern = _pattern(self._parts | extra) if extra else self._pattern

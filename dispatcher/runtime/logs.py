@@ -58,14 +58,15 @@ class Secrets(logging.Filter):
         return self.blanked(value) if isinstance(value, str) else value
 
 
+_ROWS, _SIMPLE = (list, tuple), (str, int, float, type(None))  # a union would be made anew for each value
 Plain = None | bool | int | float | str | list[Any]
 
 
 def _plain(value: object) -> Plain:
     """As it is written down: what is no number, truth or row of such is a text."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, _ROWS):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, _SIMPLE) else str(value)
 
 
 def _texts(values: Iterable[Plain]) -> Iterator[str]:
