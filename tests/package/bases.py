@@ -47,7 +47,8 @@ def run(command: list[str], *, timeout_s: float = STEP_TIMEOUT_S, shown: bool = 
 
 def in_chroot(tree: Path, script: str, *, timeout_s: float = STEP_TIMEOUT_S, shown: bool = False) -> str:
     """A shell script in a tree that does not run, with devices and processes as programs expect them."""
-    mounts = f"mount --bind /dev {tree}/dev && mount -t proc proc {tree}/proc && cp /etc/resolv.conf {tree}/etc/resolv.conf"
+    mounts = f"mount --bind /dev {tree}/dev && mount -t devpts devpts {tree}/dev/pts && mount -t proc proc {tree}/proc"
+    mounts += f" && mount -t sysfs -o ro sys {tree}/sys && cp /etc/resolv.conf {tree}/etc/resolv.conf"
     command = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec chroot {tree} sh -ec "$1"', "sh", script]
     return run(command, timeout_s=timeout_s, shown=shown)
 
