@@ -72,9 +72,9 @@ def test_what_is_no_ssh_server_ends_in_time(serve: Callable[[socket.socket], Non
 def test_silent_hosts_do_not_hold_up_the_others() -> None:
     """More silent hosts than handshakes are allowed at once: another instance is connected to all the same."""
     executor = patient_for(2.0)
-    with raw_server(say(b"")) as silent, fake_ssh() as healthy, ThreadPoolExecutor(16) as pool:
-        hung = [pool.submit(failure, run_true(executor, silent.target(f"vm-{n}"))) for n in range(12)]
-        assert eventually(lambda: silent.connections == 12)
+    with raw_server(say(b"")) as silent, fake_ssh() as healthy, ThreadPoolExecutor(24) as pool:
+        hung = [pool.submit(failure, run_true(executor, silent.target(f"vm-{n}"))) for n in range(20)]
+        assert eventually(lambda: silent.connections == 20)
         assert executor.run(healthy.target("healthy"), "true", timeout_s=TIMEOUT_S).status == 0
         assert not any(job.done() for job in hung)
         executor.stop()
