@@ -33,7 +33,7 @@ def worth_it(state: State, now: float) -> bool:
 
 def plan(state: State, now: float, wait: Waiting, placed: set[str], locks_left: int) -> Iterator[LockContainer]:
     """The locks to ask for in a pass that has put everybody else in ``placed`` somewhere and may still send ``locks_left``."""
-    if locks_left <= KEPT_FREE or not worth_it(state, now):
+    if not worth_it(state, now):
         return
     seats, held = ahead.seats(state), ahead.held(state)
     most = min(len(seats) - len(held), locks_left - KEPT_FREE)

@@ -22,6 +22,7 @@ from dispatcher.core.paces import Bucket as Bucket
 from dispatcher.core.paces import CallReport as CallReport
 from dispatcher.core.paces import Holdoff as Holdoff
 from dispatcher.core.paces import HoldoffKind as HoldoffKind
+from dispatcher.core.paces import Learned as Learned
 from dispatcher.core.paces import Spending as Spending
 from dispatcher.core.problems import ProbeProblem
 from dispatcher.core.recent import Recent
@@ -464,6 +465,7 @@ class State:
     cloud: CloudView = field(default_factory=CloudView)
     holdoffs: Map[Holdoff] = field(default_factory=Map)
     buckets: Mapping[str, Bucket] = field(default_factory=dict)
+    learned: Mapping[str, Learned] = field(default_factory=dict)  # kind of call → the pace that its refusals taught
     reports: Mapping[str, CallReport] = field(default_factory=dict)  # kind of call → what the cloud last said of it
     spending: Spending = field(default_factory=Spending)
     hints: Hints = field(default_factory=Hints)

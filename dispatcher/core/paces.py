@@ -59,6 +59,19 @@ class CallReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What refusals for the rate have taught of one kind of call: the last was at ``since_s``, and a pause followed until
+    ``until_s``. Between the refusal at ``began_s`` and that one ``taken`` calls went through, since the pause ``accepted``."""
+
+    began_s: float
+    since_s: float
+    until_s: float
+    taken: int = 0
+    accepted: int = 0
+    least: float = 0.0  # calls a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
     """What instances that are gone have cost in the UTC day that began at ``day_began_s``."""
 

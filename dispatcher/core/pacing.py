@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dispatcher.core import setbacks
+from dispatcher.core import learned, setbacks
 from dispatcher.core.messages import CallReported, CloudFailure
-from dispatcher.core.model import Bucket, CallReport, Holdoff, HoldoffKind, State
+from dispatcher.core.model import NEVER, Bucket, CallReport, Holdoff, HoldoffKind, State
 from dispatcher.core.values import replace
 from dispatcher.driver import Scope
 
@@ -76,6 +76,8 @@ def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | No
     made = Holdoff(
         call=call, key=key, kind=failure.kind, until_s=now + pause_s, since_s=since_s, strikes=strikes, reason=failure.text
     )
+    if failure.kind is HoldoffKind.RATE and (before is None or now >= before.until_s):
+        state = learned.refused(state, call, now, made.until_s)
     noted = setbacks.refused(state.setbacks, call, failure.kind, failure.text, now)
     return replace(state, holdoffs=state.holdoffs.set(name, made), setbacks=noted)
 
@@ -110,6 +112,7 @@ def relieve(state: State, type_name: str, now: float) -> State:
 
 def forgive(state: State, call: str, type_name: str | None, now: float) -> State:
     """A call succeeded: its hold-offs that have run out are forgotten."""
+    state = learned.accepted(state, call, now)
     holdoffs = state.holdoffs
     for name in [f"{call} {key}" for key in _keys(state, type_name)]:
         held = holdoffs.get(name)
@@ -186,6 +189,12 @@ def _remaining(state: State, kind: str, now: float) -> float:
     return 1.0 if now >= _spread_until_s(report, known) else 0.0
 
 
+def _told(state: State, kind: str, now: float) -> bool:
+    """Whether answers tell how many calls remain."""
+    report = state.reports.get(kind)
+    return report is not None and report.left is not None and now < report.at_s + REPORT_COUNTS_S
+
+
 def _spread_until_s(report: CallReport, known: float | None) -> float:
     """When the next of the last few calls may go: by and by, and where the rate is known at which the cloud grants new ones,
     a little slower than that, so that a few remain."""
@@ -206,7 +215,7 @@ class _Draw(NamedTuple):
     leaves: float = 0.0
 
 
-def _draws(state: State, kind: str) -> Iterator[_Draw]:
+def _draws(state: State, kind: str, now: float) -> Iterator[_Draw]:
     """The buckets of a kind of call: the one that all calls share, and its own."""
     settings = state.settings
     if kind == "probe":
@@ -223,6 +232,8 @@ def _draws(state: State, kind: str) -> Iterator[_Draw]:
         yield _Draw(kind, own, float(settings.cloud_ops_burst or max(1.0, own)))
     elif known:
         yield _Draw(kind, known, float(max(1, settings.cloud_limits.burst)))
+    elif not _told(state, kind, now) and (pace := learned.pace(state, kind, now)) is not None:
+        yield _Draw(learned.bucket_of(kind), *pace)
 
 
 def _own_rates(state: State, kind: str) -> tuple[float | None, float | None]:
@@ -249,14 +260,14 @@ def _level(state: State, draw: _Draw, now: float) -> float:
 
 def tokens(state: State, kind: str, now: float) -> float:
     """How many calls of this kind may go now."""
-    levels = (_level(state, draw, now) for draw in _draws(state, kind))
+    levels = (_level(state, draw, now) for draw in _draws(state, kind, now))
     return min([_remaining(state, kind, now), *levels])
 
 
 def next_token_s(state: State, kind: str, now: float) -> float:
     """When the next call of this kind may go."""
     times = [now]
-    for draw in _draws(state, kind):
+    for draw in _draws(state, kind, now):
         missing = 1.0 - _level(state, draw, now)
         if missing > 0:
             times.append(now + missing / draw.rate)
@@ -269,7 +280,7 @@ def next_token_s(state: State, kind: str, now: float) -> float:
 def take(state: State, kind: str, now: float) -> State:
     """One call of this kind goes now."""
     changed = {
-        draw.name: Bucket(tokens=_level(state, draw, now) + draw.leaves - 1.0, at_s=now) for draw in _draws(state, kind)
+        draw.name: Bucket(tokens=_level(state, draw, now) + draw.leaves - 1.0, at_s=now) for draw in _draws(state, kind, now)
     }
     if changed:
         state = replace(state, buckets={**state.buckets, **changed})
@@ -284,11 +295,13 @@ def take(state: State, kind: str, now: float) -> State:
 
 def in_force(state: State, kind: str) -> tuple[float | None, str]:
     """The pace that limits this kind of call, per second, and who set it; None while nobody has."""
-    draws = list(_draws(state, kind))
+    draws = list(_draws(state, kind, NEVER))
     if not draws:
         return None, "no limit known"
     slowest = min(draws, key=lambda draw: draw.rate)
     if slowest.name == "cloud":
         return slowest.rate, "the site, for all calls together"
+    if slowest.name == learned.bucket_of(kind):
+        return slowest.rate, "the cloud, as its refusals taught"
     own, _ = _own_rates(state, kind)
     return slowest.rate, "the site" if own else "the driver, which knows its cloud"

@@ -22,7 +22,7 @@ from tests.bench.passes import rows
 from tests.bench.states import GIB, fleet, queue_of, settings, with_queue
 
 CONTAINERS, INSTANCES = 50_000, 5_000
-DAYS, DAY_S, EACH_DAY = 30, 86_400.0, 100
+DAYS, DAY_S, EACH_DAY = 30, 86_400.0, 10
 SIZE = f"{CONTAINERS}x{INSTANCES}"
 
 

@@ -97,6 +97,25 @@ def test_a_place_that_takes_no_more_work_is_nobodys(fields):
     assert legal(here, LOCK, NOW) is not None
 
 
+def test_only_places_that_take_work_are_counted():
+    """One drains and one goes on: one is locked ahead, and not a second one for the place that stays free."""
+    other = "zzzzz-dz642-000000000000101"
+    drained = instance("i2", Phase.READY, other, idle_behavior=IdleBehavior.DRAIN)
+    before = busy(container(other, RUNNING), drained, container(C1, **EARLY), container(C2))
+    assert legal(before, replace(LOCK, uuid=C2), NOW) == "as many are locked ahead as there are busy places"
+    assert plan(before) == []
+
+
+def test_who_is_locked_ahead_counts_for_a_place_that_suits_it():
+    """There is a second busy place: it is of another type, and for somebody else."""
+    two, other = settings(offer("t4", 1), offer("t8", 8, 2.0), max_instances=2), "zzzzz-dz642-000000000000101"
+    large = (container(other, RUNNING, requirements=wants(8)), instance("i2", Phase.READY, other, type="t8"))
+    before = busy(*large, container(C1, **EARLY), container(C2), settings=two)
+    assert plan(before) == []
+    more = busy(*large, container(C1, **EARLY), container(C2), container(C3, requirements=wants(8)), settings=two)
+    assert plan(more) == [m.LockContainer(uuid=C3, instance="i2", ahead=True)]
+
+
 def test_a_start_that_is_on_its_way_is_no_busy_place():
     """Nobody knows how it ends."""
     begins = instance("i1", processes={BUSY: process(BUSY, ProcessPhase.STARTING)})
