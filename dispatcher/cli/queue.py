@@ -5,9 +5,12 @@ It is the same as ``python -m dispatcher.embedded.serve``, by a name that a unit
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from dispatcher.embedded.serve import main
+from dispatcher.web.notify import service_manager
 
 
 @click.command()
@@ -19,4 +22,6 @@ from dispatcher.embedded.serve import main
 def queue(context: click.Context, data: str, host: str, port: int, cluster_id: str) -> None:
     """Run the embedded queue until SIGTERM. It speaks the part of the Arvados API that a dispatcher needs, over TLS with a
     certificate of its own."""
-    context.exit(main(["--data", data, "--host", host, "--port", str(port), "--cluster-id", cluster_id]))
+    manager = service_manager(os.environ)
+    arguments = ["--data", data, "--host", host, "--port", str(port), "--cluster-id", cluster_id]
+    context.exit(main(arguments, listens=lambda: manager.tell(READY="1")))

@@ -39,9 +39,16 @@ class FolderInUse(RuntimeError):
 
 
 def serve(
-    data_folder: Path, *, host: str = "127.0.0.1", port: int = 0, with_tls: bool = True, settings: Settings | None = None
+    data_folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    with_tls: bool = True,
+    settings: Settings | None = None,
+    listens: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``port`` 0 is the port of the last time if it is free, else any free one.
+    """Serve until SIGTERM or SIGINT. ``port`` 0 is the port of the last time if it is free, else any free one. ``listens`` is
+    called when the port is open.
 
     Raises FolderInUse when another process serves the same folder, OSError when a given port is taken.
     """
@@ -50,7 +57,7 @@ def serve(
     with _FolderLock(data_folder):
         store = Store(data_folder / accounts.DATABASE_FILE)
         try:
-            _run(_server(data_folder, store, host, port, with_tls, settings), data_folder, settings)
+            _run(_server(data_folder, store, host, port, with_tls, settings), data_folder, settings, listens)
         finally:
             store.close()
 
@@ -97,7 +104,7 @@ def _last_port(folder: Path) -> int:
         return 0
 
 
-def _run(server: Server, folder: Path, settings: Settings) -> None:
+def _run(server: Server, folder: Path, settings: Settings, listens: Callable[[], None]) -> None:
     """Answer until a signal; the file that says where is written when the port listens."""
 
     def stop(*_: Any) -> None:
@@ -108,6 +115,7 @@ def _run(server: Server, folder: Path, settings: Settings) -> None:
     ready = _description(server, folder, settings)
     tls.write_secret(folder / accounts.READY_FILE, json.dumps(ready, indent=1).encode())
     logging.getLogger(__name__).info("the queue listens at %s", ready["url"])
+    listens()
     try:
         server.serve_forever(poll_interval=0.2)
     finally:
@@ -151,9 +159,9 @@ class _FolderLock:
         self._file.close()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the embedded queue from a data folder. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m dispatcher.embedded.serve", description=main.__doc__)
+def main(arguments: list[str] | None = None, listens: Callable[[], None] = lambda: None) -> int:
+    """Serve the embedded queue from a data folder. Returns the exit status. ``listens`` is called when it can be asked."""
+    parser = argparse.ArgumentParser(prog="python -m dispatcher.embedded.serve", description="Serve the embedded queue.")
     parser.add_argument("--data", type=Path, required=True, help="the folder of everything that the queue keeps")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: this host only)")
     parser.add_argument("--port", type=int, default=0, help="default: the port of the last time, else any free one")
@@ -170,7 +178,8 @@ def main(arguments: list[str] | None = None) -> int:
         max_dispatch_attempts=options.max_dispatch_attempts,
     )
     try:
-        serve(options.data, host=options.host, port=options.port, with_tls=not options.plain_http, settings=settings)
+        with_tls = not options.plain_http
+        serve(options.data, host=options.host, port=options.port, with_tls=with_tls, settings=settings, listens=listens)
     except (FolderInUse, OSError) as error:
         logging.getLogger(__name__).error("the queue did not start: %s", error)
         return 1

@@ -43,9 +43,15 @@ def _parse(pem: bytes) -> PrivateKey:
     try:
         key = load(pem, password=None)
     except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        if "password" in str(error).lower():  # old versions of the library have no type of error for it
+        if _is_protected(error):
             raise ValueError("the private key is protected by a passphrase: remove it with ssh-keygen -p") from None
         raise ValueError("not a private key in PEM or OpenSSH format: make one with ssh-keygen -t ed25519") from None
     if not isinstance(key, PrivateKey):
         raise ValueError("the private key is of an old type: make another with ssh-keygen -t ed25519")
     return key
+
+
+def _is_protected(error: Exception) -> bool:
+    """Some versions of the library have no type of error for it, and some speak of a wrong password whatever they cannot read."""
+    text = str(error).lower()
+    return "password-protected" in text or (isinstance(error, TypeError) and "password" in text)

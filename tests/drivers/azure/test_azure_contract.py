@@ -179,7 +179,7 @@ class Fleet:
             return
 
 
-# With the libraries of Debian 12 connections that were cut are left to the collector to close, which Python remarks
+# With Debian's own libraries connections that were cut are left to the collector to close, which Python remarks
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", range(2))
 def test_under_fire_nothing_is_left_and_nobody_elses_is_touched(tmp_path: Path, seed: int) -> None:
