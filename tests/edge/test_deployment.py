@@ -147,7 +147,7 @@ def test_12_15_a_cut_in_the_middle_leaves_nothing(server: SSHD, instances: SSHIn
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(boot, instances, server)
         assert eventually(midway.exists)
-        for pid in children_of(server):
+        for pid in connections_of(server):
             os.kill(pid, signal.SIGKILL)  # the server's end of each connection
         report = job.result()
     assert (report.booted, place.exists()) == (False, False)
@@ -157,10 +157,15 @@ def test_12_15_a_cut_in_the_middle_leaves_nothing(server: SSHD, instances: SSHIn
     assert whole(place, binary)
 
 
-def children_of(server: SSHD) -> list[int]:
+def connections_of(server: SSHD) -> list[int]:
+    """Its processes but the first and those that it executes. Some versions have several for each connection."""
     assert server.process is not None
-    path = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    return [int(pid) for pid in path.read_text().split()]
+    return [pid for pid in below(server.process.pid) if Path(f"/proc/{pid}/comm").read_text().startswith("sshd")]
+
+
+def below(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*children, *(each for child in children for each in below(child))]
 
 
 def test_12_15_a_full_disk_is_a_failed_boot_with_its_reason(server: SSHD, instances: SSHInstances, place: Path) -> None:
