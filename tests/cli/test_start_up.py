@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dispatcher.embedded.runner
+from dispatcher.cli.run import FIRST_WORK_S, Served
 from drivers.ssh_server import new_private_key
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +57,22 @@ def test_a_start_without_azure_imports_nothing_of_it(tmp_path: Path) -> None:
     assert [name for name in loaded if name.split(".")[0] in ("azure", "msal", "msrest")] == []
     assert [name for name in loaded if name.startswith(("drivers.azure", "drivers.local"))] == []
     assert [name for name in LATER if name in loaded] == []
+
+
+class Finding:
+    """A daemon that is about to find out what runs."""
+
+    def __init__(self) -> None:
+        self.patience_s: list[float] = []
+
+    def find_out(self, patience_s: float) -> None:
+        self.patience_s.append(patience_s)
+        raise InterruptedError("nothing of the pages is loaded yet")
+
+
+def test_the_pages_wait_until_it_is_known_what_runs() -> None:
+    """Their libraries take as long to load as all others, and somebody may wait for a container."""
+    daemon = Finding()
+    with pytest.raises(InterruptedError):
+        _ = Served(daemon, None).app  # type: ignore[arg-type]
+    assert daemon.patience_s == [FIRST_WORK_S]
