@@ -33,12 +33,12 @@ def run(config_path: str, settings_path: str | None, cluster_id: str | None) -> 
       0   it was asked to end
       78  the configuration cannot be used: starting it again would not help
     """
-    from dispatcher.runtime.garbage import load_without_collections
+    from dispatcher.runtime.garbage import no_collections
 
-    load_without_collections()
-    loaded = load(config_path, settings_path, cluster_id)
-    config = startable(loaded)
-    serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)), warnings=loaded.warnings)
+    with no_collections():
+        loaded = load(config_path, settings_path, cluster_id)
+        config = startable(loaded)
+        serve_on(config, lambda: usable_again(load(config_path, settings_path, cluster_id)), warnings=loaded.warnings)
 
 
 def startable(loaded: Loaded) -> Config:

@@ -6,14 +6,23 @@ The State is a large tree that lives for long, and changing it leaves next to no
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 FULL_COLLECTION_EVERY = 50  # collections of the middle generation; the interpreter's own is 10
 
 
-def load_without_collections() -> None:
-    """Until ``spare_garbage_collection``: whoever loads libraries makes a hundred thousand objects that stay, and looking through
-    them again and again is a tenth of a start."""
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Until ``spare_garbage_collection``, or its own end: whoever loads libraries makes a hundred thousand objects that stay, and
+    looking through them again and again is a tenth of a start."""
+    found = gc.isenabled()
     gc.disable()
+    try:
+        yield
+    finally:
+        if found:
+            gc.enable()
 
 
 def spare_garbage_collection() -> None:

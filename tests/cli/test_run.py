@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from click.testing import CliRunner
 
 from dispatcher.cli import main
@@ -32,7 +34,8 @@ def test_what_a_restart_would_not_mend_ends_with_a_status_of_its_own(tmp_path):
 
 
 def test_without_a_configuration_nothing_starts(tmp_path):
-    """One line says which file is missing."""
+    """One line says which file is missing. Whoever ran this in a process of its own gets its collector of garbage back."""
     result = CliRunner().invoke(main, ["run", "--config", f"{tmp_path}/none.yml"])
     assert result.exit_code == 78
+    assert gc.isenabled()
     assert f"{tmp_path}/none.yml: cannot be read: No such file or directory" in result.output
