@@ -92,7 +92,8 @@ def run(house: Path, *words: str, timeout_s: float, keep: bool = False) -> subpr
     return subprocess.run(command, cwd=house, capture_output=True, text=True, timeout=timeout_s, env=only_here)
 
 
-PYTEST = ("pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "pytest_timeout")
+# A fault makes huge values differ: nobody reads how, and to show it would take longer than to find it.
+PYTEST = ("pytest", "-q", "--no-header", "--assert=plain", "--tb=line", "-p", "no:cacheprovider", "-p", "pytest_timeout")
 
 
 def named_test(house: Path, fault: Fault) -> subprocess.CompletedProcess[str]:
