@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -92,14 +92,21 @@ class Cloud:
 
     def wait_until(self, holds: Callable[[], object], what: str) -> None:
         """Look again and again until it holds, and once more after the lag of lists: then it has to stay so."""
+        self._look_until(holds)
+        self.let_lag_pass()
+        if not holds():
+            self._fail(what)
+
+    def _look_until(self, holds: Callable[[], object]) -> bool:
         step_s = min(1.0, self._around.patience_s / 100)
         for _ in range(int(self._around.patience_s / step_s)):
             if holds():
-                break
+                return True
             self._around.pause(step_s)
-        self.let_lag_pass()
-        if not holds():
-            pytest.fail(f"not within {self._around.patience_s} s: {what}")
+        return False
+
+    def _fail(self, what: str) -> NoReturn:
+        pytest.fail(f"not within {self._around.patience_s} s: {what}")
 
     def create(self) -> str:
         """The id of a new instance, once it is listed."""
@@ -125,9 +132,20 @@ class Cloud:
             )
 
     def take_away(self) -> None:
-        """Everything that the set holds now was made here, also what no list shows yet. Fails when something stays."""
+        """Everything that the set holds now was made here, also what no list shows yet. Fails when something stays.
+
+        A create that was broken off may still be on its way to the cloud: what comes between two looks is taken too.
+        """
         self.let_lag_pass()
-        self.wait_until(self._took_all, f"everything is gone that was made in the set {self.set_id!r}")
+        if not self._look_until(self._stays_empty):
+            self._fail(f"everything is gone that was made in the set {self.set_id!r}")
+
+    def _stays_empty(self) -> bool:
+        """At two looks, with the lag of lists between them."""
+        if not self._took_all():
+            return False
+        self.let_lag_pass()
+        return self._took_all()
 
     def _took_all(self) -> bool:
         """One more round over what is still there; True when nothing is."""
