@@ -42,6 +42,7 @@ def cloud() -> Cloud:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_what_comes_between_two_looks_is_taken_too(cloud: Cloud, number: int) -> None:
+    """Before the first look, or after it was found that nothing is there."""
     cloud.driver.late, cloud.driver.arrives_before_list = cloud.request(), number
     cloud.take_away()
     assert not cloud.listed()
@@ -49,6 +50,7 @@ def test_what_comes_between_two_looks_is_taken_too(cloud: Cloud, number: int) ->
 
 
 def test_what_stays_is_told(cloud: Cloud) -> None:
+    """A driver whose destroy does nothing passes no test."""
     cloud.driver.create(cloud.request(), call())
     cloud.driver.destroy = lambda instance_id, call: None
     with pytest.raises(Failed, match=r"not within 60\.0 s: everything is gone that was made in the set 'set'"):
