@@ -23,7 +23,8 @@ import pytest
 
 import dispatcher.embedded.runner
 from dispatcher.config import Config, load
-from dispatcher.core.model import Phase, State
+from dispatcher.core import messages as m
+from dispatcher.core.model import DestroyCause, Phase, State
 from dispatcher.runtime.daemon import Daemon, build
 from dispatcher.web.app import make_app
 from drivers.local import processes
@@ -282,6 +283,8 @@ def test_who_no_longer_leads_does_not_act_and_may_lead_again(house: House, queue
     until(leads(daemon), "it leads")
     lock = Path(house.read().state.lock_file)
     with held_by_another(lock):
+        destroy = m.DestroyInstance(name="i1", cause=DestroyCause.IDLE, reason="idle")
+        until(lambda: isinstance(daemon.perform.execute(destroy, term=1)[0], m.DestroyFailed), "it is asked at once")
         until(lambda: not state_of(daemon).leadership.leading, "the loss is noticed")
         waiting = [queue.queued()]
         until(lambda: f"process {os.getpid()}" in daemon.view().health().problem, "health names the holder")

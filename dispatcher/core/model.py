@@ -168,6 +168,7 @@ class Container:
     writing: QueueWrite | None = None  # a write is on its way
     ours: bool = False  # Locked or Running under our token
     locked_term: int = 0  # the term in which we locked it: in that term nobody else can have started it
+    found_s: float = NEVER  # when a record showed it as ours that was not before: a list of processes from before lacks it
     read_due: bool = False  # its record has to be asked for by uuid
     reading: bool = False
 

@@ -10,8 +10,10 @@ import contextlib
 import errno
 import fcntl
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from dispatcher.edge.claim import Claim, ClaimError
 
 PROVE_EVERY_S = 2.0
+PROOF_AGE_S = 0.05  # another leader looks at the queue, the cloud and its instances before it acts
 RECONNECT_AT_MOST_S = 5.0
 FILE_QUIET_S = 5.0
 POSTGRES_QUIET_MARGIN_S = 10.0
@@ -59,6 +62,9 @@ class Leader:
         self._stop = stop
         self._ended = threading.Event()
         self._running = False
+        self._held: Claim | None = None  # while we lead
+        self._proved_s = -math.inf
+        self._asking = threading.Lock()  # a claim answers one question at a time
 
     def run(self) -> None:
         """Until ``stop`` is set."""
@@ -75,6 +81,25 @@ class Leader:
         self._stop.set()
         if self._running:
             self._ended.wait(timeout_s)
+
+    def proves_to_lead(self) -> bool:
+        """Ask whoever decides it, now; from any thread. A proof that is just made serves all who ask for one. Not being able to
+        prove it is a no: what that means for the term is found out by the loop."""
+        with self._asking:
+            if self._held is None:
+                return False
+            try:
+                if time.monotonic() - self._proved_s > PROOF_AGE_S:
+                    self._prove(self._held)
+            except ClaimError as error:
+                _log.warning("it cannot be proved that we lead: %s", error)
+                return False
+        return True
+
+    def _prove(self, claim: Claim) -> None:
+        asked_s = time.monotonic()
+        claim.prove()
+        self._proved_s = asked_s
 
     # Steps ----------------------------------------------------------------------------------------------------------------
 
@@ -122,11 +147,16 @@ class Leader:
     def _keep(self, claim: Claim) -> None:
         if self._stop.is_set():
             return
-        self.leading, self.holder = True, US
+        self.leading, self.holder, self._held, self._proved_s = True, US, claim, -math.inf
         _log.info("we lead")
         self._on_gained()
-        while not self._stop.wait(self.interval_s):
-            claim.prove()
+        try:
+            while not self._stop.wait(self.interval_s):
+                with self._asking:
+                    self._prove(claim)
+        finally:
+            with self._asking:
+                self._held = None
 
     def _lose(self, holder: str) -> None:
         """Tell the loss, or who it is that we wait for; the same news only once."""

@@ -192,6 +192,7 @@ class Daemon:
             public_key=public_key_line(load_private_key(config.access.private_key)),
             vouches_host_keys=self._cloud.capabilities.host_keys,
             scrub=Scrub(known_secrets(config)),
+            proves_to_lead=lambda: self._leader.proves_to_lead(),
         )
 
     def _make_leader(self) -> Leader:

@@ -1,16 +1,16 @@
 """Action → I/O → event. Each function does one act through one port and says how it ended, also when it failed.
 
-Nothing is decided here. Before each write the term is compared once more: who leads no longer acts no longer.
+Nothing is decided here. Before each write the term is compared once more: who leads no longer acts no longer. Who has just
+lost the claim may not know it yet: before what would undo or repeat the work of another leader, the claim is proved.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import CataloguePart, ContainerRecord, ContainerState, Instance, QueueWrite, State
@@ -23,6 +23,7 @@ from dispatcher.driver import Instance as ListedInstance
 from dispatcher.frozen import dataclass
 from dispatcher.runtime.differences import absent, missed, news
 from dispatcher.runtime.failed import failure_of as failure_of
+from dispatcher.runtime.performed import Performed, Tally, Unwatched, Watch
 from dispatcher.runtime.ports import Clock, CloudCallFailed, CloudPort, InstancePort, QueueError, QueuePort, Records, Target
 from dispatcher.runtime.runtime_status import merged
 from dispatcher.runtime.scrub import Scrub, last_lines
@@ -30,42 +31,13 @@ from dispatcher.runtime.times import unix_s
 
 SLICE = 50
 LOCAL = (m.RemoveInstance,)  # sends nothing to anybody, and has to be done whoever leads
+PROVED = (m.UnlockContainer, m.CancelContainer, m.DestroyInstance, m.StartContainer, m.KillProcess)  # undo or repeat another's
 SECRET_FILE = "/var/run/arvados-instance-secret"  # noqa: S105 - the name of a file, not a secret
 NOT_LEADING = "another dispatcher leads now: nothing was sent"
+NOT_PROVED = "it cannot be proved that we still lead: nothing was sent"
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Performed:
-    """An act that is over. ``state`` is the snapshot on which it was done; ``sent``: it was tried at all."""
-
-    action: m.Action
-    state: State
-    events: Sequence[m.Event]
-    seconds: float
-    failed: bool
-    sent: bool
-
-
-class Watch(Protocol):
-    """Who is told of acts, for metrics. It is called by many threads, and never raises."""
-
-    def ended(self, done: Performed) -> None: ...
-
-    def polled(self, records: int) -> None:
-        """A look at the queue brought so many records."""
-
-
-class Unwatched:
-    """Nobody counts."""
-
-    def ended(self, done: Performed) -> None:
-        return
-
-    def polled(self, records: int) -> None:
-        return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +51,7 @@ class Ports:
     public_key: str | None = None
     vouches_host_keys: bool = False
     scrub: Scrub = field(default_factory=Scrub)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was done and how it ended, for metrics: kind of act → (count, failures, seconds). Many threads add."""
-
-    counts: dict[str, tuple[int, int, float]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, kind: str, *, failed: bool, seconds: float) -> None:
-        with self.lock:
-            count, failures, total = self.counts.get(kind, (0, 0, 0.0))
-            self.counts[kind] = (count + 1, failures + failed, total + seconds)
+    proves_to_lead: Callable[[], bool] = lambda: True  # asks whoever decides it, now
 
 
 class Gone(Exception):
@@ -154,8 +114,8 @@ class Perform:
         failed, sent = True, False
         events: list[m.Event] = []
         try:
-            if type(action) not in LOCAL and (state.leadership.term != term or not state.leadership.leading):
-                return failure_of(action, began, NOT_LEADING, sent=False)
+            if why := self._refusal(action, state, term):
+                return failure_of(action, began, why, sent=False)
             events = self._acts[type(action)](action, state)
             sent = True
             failed = any(_failed(event) for event in events)
@@ -174,6 +134,13 @@ class Perform:
             self.tally.add(type(action).__name__, failed=failed, seconds=seconds)
             done = Performed(action=action, state=state, events=events, seconds=seconds, failed=failed, sent=sent)
             self._watch.ended(done)
+
+    def _refusal(self, action: m.Action, state: State, term: int) -> str:
+        if type(action) in LOCAL:
+            return ""
+        if state.leadership.term != term or not state.leadership.leading:
+            return NOT_LEADING
+        return NOT_PROVED if type(action) in PROVED and not self._ports.proves_to_lead() else ""
 
     # -- queue
 

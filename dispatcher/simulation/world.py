@@ -75,6 +75,9 @@ class Delays:
     hung_answer_s: float = 10.0  # an instance that does not answer takes this long to be given up
 
 
+PROOF_AGE_S = 0.05
+
+
 class Dispatcher:
     """One dispatcher process: its own Store and loops, on the shared world."""
 
@@ -82,12 +85,16 @@ class Dispatcher:
         self.world, self.name = world, name
         self.alive = True
         self.started_s = world.clock.now_s
+        self.superseded_s = math.inf  # when another took its claim, whether it knows that or not
         self.judge = Judge(world.violations)
         self.serial = itertools.count()
         state = State(settings=world.settings)
         state = replace(state, leadership=Leadership(term=world.terms))
         self.store = Store(state, world.clock.monotonic, strict=True, listener=self._changed, spent=lambda: 0.0)
-        ports = Ports(queue=world.queue, cloud=world.cloud, instances=world.instances, clock=world.clock)
+        ports = Ports(
+            queue=world.queue, cloud=world.cloud, instances=world.instances, clock=world.clock,
+            proves_to_lead=self._proves_to_lead,
+        )  # fmt: skip
         self.metrics = Metrics(world.clock)
         self.perform = Perform(ports, self.store.snapshot, self.metrics.acts)
         self.keeper = Keeper(world.hints, self.store.snapshot, self.post, world.clock)
@@ -226,6 +233,10 @@ class Dispatcher:
             self.clock_watch.tick()
             self.world.later(WRITE_EVERY_S, self.keep_hints)
 
+    def _proves_to_lead(self) -> bool:
+        """The proof is a little old when what rests on it takes effect."""
+        return self.world.clock.now_s < self.superseded_s + PROOF_AGE_S
+
     def stop(self) -> None:
         """kill -9: what it had sent has been sent, and nobody hears the answers."""
         self.alive = False
@@ -342,6 +353,8 @@ class World:
     def start_dispatcher(self, *, quiet_s: float = 12.0) -> Dispatcher:
         """A fresh process that gains the leadership at once."""
         dispatcher = Dispatcher(self, f"d{len(self.ever) + 1}")
+        for other in self.dispatchers:
+            other.superseded_s = min(other.superseded_s, self.clock.now_s)
         self.dispatchers = [d for d in self.dispatchers if d.alive] + [dispatcher]
         self.ever.append(dispatcher)
         self.terms += 1

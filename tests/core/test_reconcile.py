@@ -163,6 +163,23 @@ def test_runs_nowhere_needs_the_answer_of_whoever_might_run_it(address, cancelle
     assert plan(before) == ([told] if cancelled else [])
 
 
+@pytest.mark.parametrize(("found_s", "cancelled"), [(980.0, True), (990.0, True), (995.0, False)])
+def test_runs_nowhere_needs_an_answer_from_after_it_was_found(found_s, cancelled):
+    """Who does not know yet that another leads sees containers run that it never started: what an instance had said before
+    proves nothing of them."""
+    told = instance("i1", processes_listed_s=990.0)
+    before = state(container(state=RUNNING, locked_term=0, found_s=found_s), told, leadership={"since_s": 500.0})
+    assert plan(before) == ([NOWHERE] if cancelled else [])
+
+
+def test_found_is_when_a_record_first_showed_it_as_ours():
+    """Later looks at the same attempt change nothing of that."""
+    seen = m.ContainersObserved(began_s=NOW - 1.0, records=(record(state=RUNNING, locked_by_uuid=OURS),))
+    first = after(state(container(observed_s=900.0)), seen)
+    again = after(first, replace(seen, began_s=NOW), now=NOW + 5.0)
+    assert (first.containers[C1].ours, first.containers[C1].found_s, again.containers[C1].found_s) == (True, NOW, NOW)
+
+
 # ------------------------------------------------------------------------------------------------------------- escalation
 
 CANCELLED_RUNS = container(state=CANCELLED)

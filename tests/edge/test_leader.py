@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ PATIENCE_S = 40.0
 class Term:
     """What a leader told, in order: ``None`` for gained, a text for lost or waiting."""
 
-    def __init__(self, make: Callable[..., Leader]) -> None:
+    def __init__(self, make: Callable[..., Leader], interval_s: float = 0.2) -> None:
         self.told: list[str | None] = []
         self.stop = threading.Event()
-        self.leader = make(on_gained=lambda: self.told.append(None), on_lost=self.told.append, stop=self.stop, interval_s=0.2)
+        self.leader = make(
+            on_gained=lambda: self.told.append(None), on_lost=self.told.append, stop=self.stop, interval_s=interval_s
+        )  # fmt: skip
         self._thread = threading.Thread(target=self.leader.run, name="leader")
 
     def __enter__(self) -> Term:
@@ -112,6 +115,36 @@ def test_a_cut_connection_ends_the_term_and_another_begins(server: Database) -> 
         ours.waits_until(lambda term: len(term.told) > 1, "loss not told")
         assert "the connection is lost" in (ours.told[1] or "")
         ours.waits_until(lambda term: term.told.count(None) == 2, "not regained")
+
+
+def test_a_loss_is_known_at_once_to_whoever_asks(server: Database) -> None:
+    """Between two looks of the loop nobody else would say it; and a standby proves nothing."""
+    with Term(by(server.connection), interval_s=60.0) as ours:
+        ours.leads()
+        assert ours.leader.proves_to_lead()
+        with Term(by(server.connection)) as second:
+            second.tells("holds lock 10005")
+            assert not second.leader.proves_to_lead()
+            server.ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 10005")
+            second.leads()
+            assert (ours.leader.leading, ours.leader.proves_to_lead()) == (True, False)
+            assert second.leader.proves_to_lead()
+
+
+def test_who_was_stopped_proves_nothing(server: Database) -> None:
+    """The claim was let go with the term."""
+    with Term(by(server.connection)) as ours:
+        ours.leads()
+        ours.leader.close()
+        assert not ours.leader.proves_to_lead()
+
+
+def test_many_may_ask_at_once(server: Database) -> None:
+    """A session answers one question at a time, so that they queue up behind each other and the loop's own."""
+    with Term(by(server.connection), interval_s=0.001) as ours, ThreadPoolExecutor(8) as pool:
+        ours.leads()
+        assert all(pool.map(lambda number: ours.leader.proves_to_lead(), range(200)))
+        assert ours.told == [None]
 
 
 def test_a_session_that_lost_its_lock_leads_no_longer(server: Database) -> None:

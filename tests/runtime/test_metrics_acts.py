@@ -12,7 +12,7 @@ from dispatcher.core.model import DestroyCause, HoldoffKind, QueueWrite, State
 from dispatcher.meters import catalogue as c
 from dispatcher.runtime.metrics.acts import ActMeter
 from dispatcher.runtime.metrics.collector import Metrics
-from dispatcher.runtime.perform import Performed
+from dispatcher.runtime.performed import Performed
 from tests.core import build
 from tests.runtime.states import Clock
 

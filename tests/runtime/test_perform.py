@@ -28,7 +28,8 @@ from dispatcher.core.transitions import INTENTS, WITHOUT_EFFECT
 from dispatcher.core.transitions.cloud import own_tags
 from dispatcher.driver import Created, HostKey, Leftover, Listing, Price, TypeFacts
 from dispatcher.driver import Instance as ListedInstance
-from dispatcher.runtime.perform import NOT_LEADING, SLICE, Perform, Ports, Tally, failure_of, init_script, slices
+from dispatcher.runtime.perform import NOT_LEADING, NOT_PROVED, SLICE, Perform, Ports, failure_of, init_script, slices
+from dispatcher.runtime.performed import Tally
 from tests.runtime.states import TYPE, Clock, container, instance, leading, uuid
 
 TOKEN = "zzzzz-gj3su-000000000000001"
@@ -157,12 +158,14 @@ class InstanceWorld(World):
 class House:
     """Perform on these ports. ``state`` may be changed in the test; our token is known unless it is taken away."""
 
-    def __init__(self, *, queue: Any = None, cloud: Any = None, vouches: bool = False, **more: Any) -> None:
+    def __init__(
+        self, *, queue: Any = None, cloud: Any = None, vouches: bool = False, proves_to_lead: bool = True, **more: Any
+    ) -> None:  # fmt: skip
         self.state: State = known(**more)
         self.queue, self.cloud, self.instances = queue or World(), cloud or CloudWorld(), InstanceWorld()
         ports = Ports(
             queue=self.queue, cloud=self.cloud, instances=self.instances, clock=Clock(BEGAN_S), public_key="ssh-ed25519 KEY",
-            vouches_host_keys=vouches,
+            vouches_host_keys=vouches, proves_to_lead=lambda: proves_to_lead,
         )  # fmt: skip
         self.perform = Perform(ports, lambda: self.state)
 
@@ -355,6 +358,21 @@ TABLE = [
 ]
 
 each_act = pytest.mark.parametrize("row", TABLE, ids=lambda row: type(row.action).__name__)
+
+
+PROVED = (m.UnlockContainer, m.CancelContainer, m.DestroyInstance, m.StartContainer, m.KillProcess)
+
+
+@each_act
+def test_what_undoes_the_work_of_another_is_done_by_a_proved_leader_only(row: Row) -> None:
+    """Who has just lost the claim may not know it yet: nothing is sent, and the act ends as one that was stopped."""
+    house = House(proves_to_lead=False)
+    if isinstance(row.action, PROVED):
+        told = [str(event) for event in house.do(row.action)]
+        assert told == [str(event).replace(NOT_LEADING, NOT_PROVED) for event in row.stopped]
+        assert house.sent() == []
+    else:
+        assert house.do(row.action) == row.done
 
 
 @each_act

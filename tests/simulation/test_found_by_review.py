@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+
+import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerState, IdleBehavior, Phase
@@ -217,6 +220,7 @@ def hand_over(here: Town) -> Dispatcher:
 def hand_back(here: Town, old: Dispatcher) -> None:
     here.leader.stop()
     here.dispatchers = [old]
+    old.superseded_s = math.inf
     old.post(m.LeadershipGained(quiet_s=1.0))
 
 
@@ -231,6 +235,23 @@ def test_what_booted_when_leadership_was_lost_may_be_busy_when_it_is_back():
     hand_back(here, old)
     here.until_over()
     assert (here.entry(uuid).state, here.queue.starts[uuid]) == (COMPLETE, 1)
+
+
+@pytest.mark.parametrize("before_s", [0.6, 0.9, 1.2, 2.0])
+def test_who_does_not_know_yet_that_another_leads_destroys_nothing(before_s):
+    """The new leader starts a container on what was idle, just when the old one would destroy it as idle: the old one asks
+    first whether it still leads."""
+    here = town(offer("a1", 1), timeout_idle_s=60.0, poll_interval_s=1.0)
+    idle = idle_instance(here)
+    old = here.leader
+    here.run(60.0 - before_s)
+    here.start_dispatcher(quiet_s=12.0)
+    here.later(3.0, lambda: old.post(m.LeadershipLost(holder="another host")))
+    here.later(60.0, old.stop)
+    uuid = here.submit(wants(), length_s=30.0)
+    here.until_over()
+    assert (here.entry(uuid).state, here.queue.starts[uuid], here.stub.calls["create"]) == (COMPLETE, 1, 1)
+    assert [end.name for end in here.journal.of(m.DestroyInstance)] == [idle.name, idle.name]  # the first one was not sent
 
 
 def test_one_lost_probe_after_a_long_time_as_standby_is_not_a_long_silence():

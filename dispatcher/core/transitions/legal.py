@@ -368,7 +368,10 @@ def elsewhere(state: State, container: Container, now: float) -> Reason:
         return "a start of an earlier dispatcher may still take effect"
     if state.cloud.confirmed_s < state.leadership.since_s:
         return "the cloud has not been listed twice yet"
-    unlisted = state.instances.once(_unlisted, state.leadership.quiet_until_s)
+    since_s = state.leadership.quiet_until_s
+    if container.state is ContainerState.RUNNING:  # which somebody may have started after that all the same
+        since_s = max(since_s, container.found_s)
+    unlisted = state.instances.once(_unlisted, since_s)
     silent = next((i for i in unlisted if might_run(i, container)), None)
     return f"{silent.name} has not said yet whether it runs it" if silent is not None else None
 

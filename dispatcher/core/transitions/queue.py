@@ -73,12 +73,13 @@ def _runnable_since(container: Container, now: float) -> float | None:
     return container.runnable_since_s if container.runnable_since_s is not None else now
 
 
-def _take_state(container: Container, record: ContainerRecord, token_uuid: str) -> Container:
+def _take_state(container: Container, record: ContainerRecord, token_uuid: str, now: float) -> Container:
     """The state part of a record. Back in Queued, an earlier attempt is history."""
     ours = record.state in _HOLDING and record.locked_by_uuid == token_uuid
     if container.state is not record.state or container.ours != ours:
         ahead = container.ahead and ours and record.state is ContainerState.LOCKED
-        container = replace(container, state=record.state, ours=ours, ahead=ahead)
+        found_s = now if ours and not container.ours else container.found_s
+        container = replace(container, state=record.state, ours=ours, ahead=ahead, found_s=found_s)
     if record.lock_count is not None and container.lock_count != record.lock_count:
         container = replace(container, lock_count=record.lock_count)
     if record.state is ContainerState.QUEUED:
@@ -115,7 +116,7 @@ def _observe_record(
         requirements=requirements, fit=fit,
     )  # fmt: skip
     if container.writing is None and began_s > container.state_changed_s:
-        container = _take_state(container, record, state.queue.token_uuid)
+        container = _take_state(container, record, state.queue.token_uuid, now)
         if held.requirements is None and requirements is not None and container.exited_s is None:
             container = replace(container, read_due=False)  # a look in full tells what a read would
     since_s = _runnable_since(container, now)
@@ -259,7 +260,7 @@ def written(state: State, event: ContainerWritten, now: float) -> State:
     held = replace(
         container, writing=None, state_changed_s=now, write_failures=0, write_error="", priority=event.record.priority
     )
-    after = _take_state(held, event.record, state.queue.token_uuid)
+    after = _take_state(held, event.record, state.queue.token_uuid, now)
     if event.write is QueueWrite.LOCK:
         after = replace(after, lock_count=container.lock_count + 1)
     if event.write is QueueWrite.UNLOCK:

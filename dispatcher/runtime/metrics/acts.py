@@ -13,7 +13,7 @@ from dispatcher.core.messages import CloudFailure, QueueFailure
 from dispatcher.core.model import HoldoffKind
 from dispatcher.meters import catalogue as c
 from dispatcher.meters.instruments import Board
-from dispatcher.runtime.perform import Performed
+from dispatcher.runtime.performed import Performed
 from dispatcher.runtime.ports import Clock
 
 SERIES = (
