@@ -421,7 +421,9 @@ def _awaits_boot(state: State, container: Container) -> bool:
 
 def plan(state: State, now: float, draw: Draw) -> list[Action]:
     """What to do now with the containers that wait."""
-    return decide(state, now, draw).actions if _may_plan(state) else []
+    if not _may_plan(state) or not (waiting(state).anybody or replacing.expected(state, now)):
+        return []
+    return decide(state, now, draw).actions
 
 
 def _may_plan(state: State) -> bool:
@@ -432,9 +434,10 @@ def next_step(state: State, now: float, *, first: int = FIRST) -> list[Action]:
     """The beginning of a pass, and nothing else: starts on instances that are ready, then the first few. What is decided
     here the whole pass decides too, which follows; so nobody is overtaken, however often this is asked. It buys nothing: two who
     plan on one snapshot would buy twice, while a start or a lock is accepted once."""
-    if not _may_plan(state):
+    wait = waiting(state)
+    if not _may_plan(state) or not wait.anybody:
         return []
-    turn, wait = _Pass(state, now, lambda: ("not asked for", "")), waiting(state)
+    turn = _Pass(state, now, lambda: ("not asked for", ""))
     seated, booting = _seated(state, wait.placed)
     for container in seated:
         turn.serve(container)

@@ -120,6 +120,10 @@ class Waiting:
     locked: list[Container]
     parts: list[_Part]
 
+    @property
+    def anybody(self) -> bool:
+        return bool(self.placed or self.locked) or any(part.order for part in self.parts)
+
     def lines(self) -> Lines:
         return Lines(_lines(self.parts))
 

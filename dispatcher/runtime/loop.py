@@ -21,6 +21,7 @@ Due = Callable[[State, float], float]
 
 HEARTBEAT_S = 5.0  # a loop looks at least this often, so that its silence means that it hangs
 REST_S = 0.005
+REST_LEAST_PARTS, REST_MOST_S = 2.0, 0.3
 LONGER = 1.5  # each rest than the one before, while news never cease
 BORED_S = 0.1
 AFTER_BUG_S = 1.0
@@ -30,12 +31,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
-    """A row of ``LOOPS``: who plans, what wakes it, when it is next due, and how long it may rest while news never cease."""
+    """A row of ``LOOPS``: who plans, what wakes it, when it is next due, how many times as long as it worked it rests at least,
+    and how long it may rest while news never cease."""
 
     name: str
     planners: tuple[Planner, ...]
     topics: tuple[str, ...]
     due: Due
+    rest_parts: float = REST_LEAST_PARTS
     longest_rest_s: float = REST_S
 
 
@@ -43,6 +46,11 @@ def next_rest_s(rest_s: float, quiet_s: float, longest_s: float) -> float:
     """What follows a rest of ``rest_s`` after which nothing happened for ``quiet_s``. The first news after a pause are looked at
     at once; where they never cease each turn sees many of them, and costs no more than it did with one."""
     return min(rest_s * LONGER, max(longest_s, REST_S)) if quiet_s < REST_S else REST_S
+
+
+def rest_after_s(worked_s: float, parts: float) -> float:
+    """So many parts of the work, so that all loops together leave the processor to those who act; twice a long work is enough."""
+    return max(REST_LEAST_PARTS * worked_s, min(parts * worked_s, REST_MOST_S))
 
 
 class Loop:
@@ -111,7 +119,8 @@ class Loop:
                 due_s = self.due_s(begun)
             except Exception as bug:  # noqa: BLE001 - as above
                 self._survive(bug)
-            stop.wait(max(self._rest_s if self.bugs == bugs else AFTER_BUG_S, 2 * (self._clock.monotonic() - began)))
+            worked_s = self._clock.monotonic() - began
+            stop.wait(max(self._rest_s if self.bugs == bugs else AFTER_BUG_S, rest_after_s(worked_s, self.spec.rest_parts)))
             rested_s = self._clock.monotonic()
             self._store.wait(self.spec.topics, counts, due_s - rested_s)
             self._rest_s = next_rest_s(self._rest_s, self._clock.monotonic() - rested_s, self.spec.longest_rest_s)

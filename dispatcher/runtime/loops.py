@@ -19,6 +19,7 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(cadence.plan_queue,),
             topics=("containers", "queue", "control"),
             due=cadence.queue_due_s,
+            rest_parts=5.0,
             longest_rest_s=0.02,
         ),
         LoopSpec(
@@ -26,6 +27,7 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(reconcile.plan, patience.plan, lambda state, now: schedule.plan(state, now, draw)),
             topics=("containers", "queue", "instances", "cloud", "control"),
             due=_earliest(reconcile.due_s, patience.due_s, _attempts_due_s),
+            rest_parts=5.0,
             longest_rest_s=0.05,
         ),
         LoopSpec(  # the beginning of the scheduler's pass, while that one computes or rests
@@ -39,6 +41,7 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(lifecycle.plan, cadence.plan_lists, catalogue.plan),
             topics=("instances", "cloud", "control"),
             due=_earliest(lifecycle.due_s, cadence.list_due_s, catalogue.due_s),
+            rest_parts=10.0,
             longest_rest_s=0.1,
         ),
         LoopSpec(
@@ -46,6 +49,7 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(cadence.plan_probes,),
             topics=("instances", "control"),
             due=_probes_due_s,
+            rest_parts=4.0,
             longest_rest_s=0.01,
         ),
     )

@@ -11,7 +11,19 @@ import pytest
 
 from dispatcher.core import messages as m
 from dispatcher.core.model import Leadership, State
-from dispatcher.runtime.loop import AFTER_BUG_S, BORED_S, HEARTBEAT_S, LONGER, REST_S, Due, Loop, LoopSpec, Planner, next_rest_s
+from dispatcher.runtime.loop import (
+    AFTER_BUG_S,
+    BORED_S,
+    HEARTBEAT_S,
+    LONGER,
+    REST_S,
+    Due,
+    Loop,
+    LoopSpec,
+    Planner,
+    next_rest_s,
+    rest_after_s,
+)
 from dispatcher.runtime.loops import loops
 from dispatcher.runtime.store import PlannerBug, Store
 from dispatcher.runtime.topics import TOPICS
@@ -245,9 +257,20 @@ def test_who_is_never_left_in_peace_rests_longer(rest_s: float, quiet_s: float, 
     assert next_rest_s(rest_s, quiet_s, longest_s) == pytest.approx(expected_s)
 
 
+@pytest.mark.parametrize(
+    ("worked_s", "parts", "expected_s"),
+    [(0.002, 2.0, 0.004), (0.002, 10.0, 0.02), (0.1, 10.0, 0.3), (1.0, 10.0, 2.0), (1.0, 2.0, 2.0)],
+)
+def test_a_rest_is_so_many_parts_of_the_work(worked_s: float, parts: float, expected_s: float) -> None:
+    """Twice at least, more where nobody is in a hurry, but not for long."""
+    assert rest_after_s(worked_s, parts) == pytest.approx(expected_s)
+
+
 def test_the_loop_that_starts_containers_never_rests_longer() -> None:
     """A container waits for it; whoever keeps the house may see many news at once."""
-    longest = {spec.name: spec.longest_rest_s for spec in loops(lambda: ("name", "secret"))}
+    specs = loops(lambda: ("name", "secret"))
+    longest, parts = {spec.name: spec.longest_rest_s for spec in specs}, {spec.name: spec.rest_parts for spec in specs}
+    assert min(parts, key=parts.__getitem__) == "next-step"
     assert min(longest, key=longest.__getitem__) == "next-step"
     assert longest["next-step"] == REST_S
     assert max(longest.values()) <= 0.1

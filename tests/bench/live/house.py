@@ -80,7 +80,8 @@ class House:
             time.sleep(0.05)
 
     def start(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": f"{self.folder / 'site'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
+        changes = {"PYTHONPATH": f"{self.folder / 'site'}:{ROOT}", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        environment = {**os.environ, **changes}  # compiled code is kept, as every installation has it
         with (self.folder / "log").open("ab") as log:
             self.dispatcher = subprocess.Popen(
                 [sys.executable, "-m", "dispatcher", "run", "--config", str(self.folder / "config.yml"),
