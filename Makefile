@@ -47,18 +47,19 @@ run: $(READY)  ## run a sample workload on this computer (no cloud, no cluster);
 	@$(BIN)/cloud-dispatcher demo $(if $(STAY),--stay)
 
 .PHONY: test
-# Three rows beside each other: what runs in virtual time and only computes, the slow ones among the others, which mostly wait
-# for processes, and all the rest. The first two are told after the third.
+# Four rows beside each other: what runs in virtual time and only computes, the slow ones of it, the slow ones among the others,
+# which mostly wait for processes, and all the rest. The first three are told after the fourth.
 VIRTUAL := tests/core tests/simulation tests/monitoring
 test: $(READY)  ## run all tests
 	@told=$$(mktemp -d); export LEFT_OUT="$$told/left-out"; : >"$$LEFT_OUT"; \
-	trap 'kill $$virtual $$slow 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/python -m pytest -m 'not deb' $(VIRTUAL) >"$$told/virtual" 2>&1 & virtual=$$!; \
+	trap 'kill $$virtual $$long $$slow 2>/dev/null; rm -rf "$$told"' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/python -m pytest -m 'slow and not deb' $(VIRTUAL) >"$$told/long" 2>&1 & long=$$!; \
+	$(BIN)/python -m pytest -m 'not slow and not deb' $(VIRTUAL) >"$$told/virtual" 2>&1 & virtual=$$!; \
 	{ $(MAKE) --no-print-directory $(CLIENT_READY) || rm -rf $(CLIENT); \
 	  $(BIN)/python -m pytest -m 'slow and not deb' $(VIRTUAL:%=--ignore=%); } >"$$told/slow" 2>&1 & slow=$$!; \
 	failed=0; $(BIN)/python -m pytest -m 'not slow and not deb' $(VIRTUAL:%=--ignore=%) || failed=1; \
-	echo "== the rows that ran beside it"; wait $$virtual || failed=1; wait $$slow || failed=1; \
-	cat "$$told/virtual" "$$told/slow" "$$LEFT_OUT"; exit $$failed
+	echo "== the rows that ran beside it"; for row in $$virtual $$long $$slow; do wait $$row || failed=1; done; \
+	cat "$$told/virtual" "$$told/long" "$$told/slow" "$$LEFT_OUT"; exit $$failed
 
 .PHONY: test-oldest
 # Without the rooms that import no library (tests/test_architecture.py): no version of one can matter there.
