@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,9 @@ def test_news():
     after = Picture(jobs=(job(running, ended=False),), instances=instances, dispatcher_answers=True)
     assert list(news(before, after)) == ["a runs on small-abcde", "instance small-abcde is booting"]
     assert list(news(after, after)) == []
+    nowhere = Picture(jobs=(job(replace(running, instance=""), ended=False),), instances=instances, dispatcher_answers=True)
+    assert list(news(before, nowhere)) == ["instance small-abcde is booting"]  # where it runs is told when it is known
+    assert list(news(nowhere, after)) == ["a runs on small-abcde"]
     again = Picture(jobs=(job(LOST, Container(uuid="c4"), ended=False),), dispatcher_answers=True)
     told = ["a was cancelled: its instance was lost", "a is tried again", "instance small-abcde is gone"]
     assert list(news(after, again)) == told

@@ -26,10 +26,15 @@ def _job_news(before: Job | None, after: Job) -> Iterator[str]:
         old = known.get(container.uuid)
         if old is None and number:
             yield f"{after.name} is tried again"
-        if container.state == "Running" and (old is None or old.state != "Running"):
-            yield f"{after.name} runs on {container.instance or 'an instance'}"
+        if _runs_somewhere(container) and not (old is not None and _runs_somewhere(old)):
+            yield f"{after.name} runs on {container.instance}"
         if container.ended and (old is None or not old.ended):
             yield f"{after.name} {end_of(container)}"
+
+
+def _runs_somewhere(container: Container) -> bool:
+    """The queue says that it runs a moment before the log says where."""
+    return container.state == "Running" and bool(container.instance)
 
 
 def end_of(container: Container) -> str:
