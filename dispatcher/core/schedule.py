@@ -442,7 +442,7 @@ def next_step(state: State, now: float, *, first: int = FIRST) -> list[Action]:
     for container in seated:
         turn.serve(container)
     left = first - len(wait.locked) - len(booting)
-    if left > 0:  # all of those come before the first in line
+    if left > 0 and turn.slots:  # all of those come before the first in line; without any room nobody is locked
         turn.serve_all(wait.locked, everyone=True)
         for container in booting:
             turn.serve(container)
