@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from dispatcher.core.messages import IdleBehaviorSet
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.slow
 RUNS, IDLE, HELD = (f"compute-zbasi-{number:015d}" for number in (1, 2, 3))
 HOSTILE = quote(scenes.HOSTILE, safe="")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+MOST_TABS = 80
 LOOKS = [("light", {}), ("dark", {"dark": True}), ("narrow", {"size": NARROW})]
 
 
@@ -205,6 +207,57 @@ def test_a_hold_by_clicks_reaches_the_dispatcher_and_the_page(window: Browser) -
         window.link("Back to the overview").click()
         window.until(lambda: "HOLD" in window.text(f"tr[data-key='{IDLE}']"), "the hold on the page")
         assert window.complaints() == []
+
+
+def go_to(window: Browser, selector: str) -> ActionChains:
+    """By the tabulator alone, from wherever the focus is; what has it can be seen to have it."""
+    keys = ActionChains(window.driver)
+    for _ in range(MOST_TABS):
+        keys.send_keys(Keys.TAB).perform()
+        if window.run("return document.activeElement.matches(arguments[0])", selector):
+            assert window.run("return getComputedStyle(document.activeElement).outlineStyle") != "none"
+            return keys
+    raise AssertionError(f"{selector} is not among the first {MOST_TABS} stops")
+
+
+def test_a_hold_by_the_keyboard_alone(window: Browser) -> None:
+    """The same without a pointer: every step is reached in turn, and shows where one is."""
+    view = scenes.night()
+    with looking(window, view):
+        window.until(lambda: is_live(window), "the script")
+        go_to(window, f"input[value='{IDLE}']").send_keys(Keys.SPACE).perform()
+        go_to(window, "#chosen button[value=hold]").send_keys(Keys.ENTER).perform()
+        window.until(lambda: bool(window.all("#reason")), "the preview")
+        go_to(window, "#reason").send_keys("no mouse here").perform()
+        go_to(window, "form.confirm button").send_keys(Keys.ENTER).perform()
+        window.until(lambda: "no mouse here" in window.text("main"), "what was done")
+        assert [type(event).__name__ for event in view.posted] == ["IdleBehaviorSet"]
+
+
+def test_two_tabs_of_one_person_agree(window: Browser) -> None:
+    """What is done in one is seen in the other, and so is that one has signed out."""
+    view = scenes.night()
+    with served(view) as url:
+        window.open(url + "/")
+        window.find("#token").send_keys(TOKEN, Keys.ENTER)
+        window.until(lambda: is_live(window), "the script")
+        first = window.driver.current_window_handle
+        window.driver.switch_to.new_window("tab")
+        try:
+            window.open(url + f"/act?act=hold&instance_id={IDLE}")
+            window.find("#reason").send_keys("in the other tab", Keys.ENTER)
+            window.until(lambda: "Back to the overview" in window.text("main"), "what was done")
+            window.driver.switch_to.window(first)
+            window.until(lambda: "HOLD" in window.text(f"tr[data-key='{IDLE}']"), "the hold in the other tab")
+            window.driver.switch_to.window(window.driver.window_handles[-1])
+            window.find("form.who button").click()
+            window.until(lambda: bool(window.all("#token")), "signed out")
+            window.driver.switch_to.window(first)
+            window.until(lambda: "sign in" in window.text("body").lower(), "the other tab says so")
+        finally:
+            window.driver.switch_to.window(window.driver.window_handles[-1])
+            window.driver.close()
+            window.driver.switch_to.window(first)
 
 
 # ------------------------------------------------------------------------------------------------------------- accessibility
