@@ -14,7 +14,7 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 # (rows up to this many keys, buckets in the row): primes, over which the last letters of uuids and serial numbers spread evenly
-_ROWS = ((24, 1), (600, 23), (1 << 62, 251))
+_ROWS = ((24, 1), (600, 23), (4000, 67), (1 << 62, 251))
 
 
 _MOST_IN = {buckets: most for most, buckets in _ROWS}
