@@ -49,7 +49,7 @@ def poll_due_s(state: State, now: float) -> float:
     queue, named = state.queue, state.settings.poll_interval_s is not None
     lists = polls.cost(state, window.at_top(state, now))
     first = queue.polled_s < state.leadership.since_s and not queue.failures
-    if first or queue.hinted_s != NEVER:
+    if first or queue.hinted_s != NEVER or window.cut_short(state):
         rest_s = HINT_GAP_S if named else 0.0 if first else min(HINT_GAP_S, queue.poll_took_s)
         return max(now, queue.poll_ended_s + rest_s, NEVER if named else polls.tokens_at(queue, lists, now))
     due_s, saved = queue.poll_ended_s + poll_interval_s(state, now), window.saved_for_ours(state, now)

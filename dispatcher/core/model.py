@@ -379,6 +379,7 @@ class QueueView:
     waiting: int | None = None  # how many wait in all, when they were last counted
     counted_s: float = NEVER
     sweep: Sweep | None = None  # what is read below the first page
+    unseen: bool = False  # the last look at the top did not reach the end of those that wait
     deeper_next: bool = False  # the last look was at the top: the turn of one further down
     full_refused_s: float = NEVER  # a look in full failed: its answer may be too large
     asked_s: float = NEVER  # when records were last asked for by uuid

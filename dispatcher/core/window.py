@@ -40,15 +40,24 @@ def _wanted(containers: Collection[Container]) -> int:
 # ------------------------------------------------------------------------------------------------------------- the next look
 
 
+def cut_short(state: State) -> bool:
+    """Whether the last look was too short for those who had come: a burst that had only begun when its first were seen. Events
+    have told of all of them already, so that nobody would look again for long."""
+    queue = state.queue
+    return queue.unseen and not queue.backlog and not queue.failures and beyond(state) > 0
+
+
 def at_top(state: State, now: float) -> Look:
     """The next look at those who come first, with what else is due."""
     queue = state.queue
     first = queue.polled_s < state.leadership.since_s
     everything = first or state.settings.poll_interval_s is not None
-    many = in_full_next(state, now)
-    page = everything or many or now >= queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
+    many, missing = in_full_next(state, now), cut_short(state)
+    page_s = queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
+    page = everything or many or missing or now >= page_s
     exact = not queue.backlog or queue.counted_s < state.leadership.since_s
     full = first or (queue.hinted_s != NEVER and not queue.backlog and sum(state.containers.parts(_queued)) < FEW)
+    full = full or (missing and beyond(state) > UNREAD_MANY)
     return Look(
         own=everything or not (queue.backlog or queue.hinted_new),
         size=PAGE if page else PEEK,

@@ -37,6 +37,34 @@ def test_what_a_look_at_the_top_asks_for(queue, look):
     assert window.at_top(state(container(), queue=queue), NOW) == look
 
 
+SHORT = [
+    # (what the last short look at the top showed, whether another follows at once, and what it asks for)
+    ({"unseen": True, "waiting": 1}, False, Look(size=PEEK, exact=True)),  # the one that we know
+    ({"unseen": True, "waiting": 201}, True, Look(size=PAGE, exact=True)),
+    ({"unseen": True, "waiting": 202}, True, Look(size=PAGE, exact=True, full=True)),
+    ({"unseen": True, "waiting": 202, "full_refused_s": NOW - 1}, True, Look(size=PAGE, exact=True)),
+    ({"unseen": False, "waiting": 202}, False, Look(size=PEEK, exact=True)),
+    ({"unseen": True, "waiting": 202, "failures": 1}, False, Look(size=PEEK, exact=True)),
+]
+
+
+@pytest.mark.parametrize(("queue", "at_once", "look"), SHORT)
+def test_a_burst_that_was_longer_than_the_look_is_looked_at_again(queue, at_once, look):
+    """Events flow, so that the next look would be ten seconds away; and each of the burst was told of already."""
+    known = {"page_ended_s": NOW - 0.5, "poll_ended_s": NOW - 0.5, "poll_took_s": 0.1, "events_flow": True, **queue}
+    before = state(container(), queue=known)
+    assert (cadence.poll_due_s(before, NOW) <= NOW) is at_once
+    assert window.at_top(before, NOW) == look
+
+
+def test_a_look_at_the_top_says_whether_it_reached_the_end():
+    """Also a short one, which tells nothing of a backlog."""
+    span = Span(last=LAST, ended=False, after=NEXT, records=PEEK, waiting=500)
+    short = looked(Look(size=PEEK, exact=True), span, backlog=False)
+    assert (short.unseen, short.backlog) == (True, False)
+    assert not looked(Look(exact=True), Span(records=500, waiting=500), unseen=True).unseen
+
+
 ASIDES = [
     # (what is known of the queue, what is asked beside those at the top)
     ({}, Look(size=0)),  # all that we hold was seen at 990

@@ -27,6 +27,26 @@ def town(*offers, **changes) -> Town:
     return made
 
 
+# ------------------------------------------------------------------------------------------------------------------ bursts
+
+
+def test_a_burst_that_had_only_begun_when_it_was_first_seen_is_seen_whole():
+    """Events tell of each container once, and the look that follows is a short one: who came meanwhile is not waited for until
+    the next look without a cause, ten seconds later.
+
+    Regression: a thousand containers took 35 s in place of 24 in every other run, in which nobody was started for seconds."""
+    here = town(offer("z", 64), max_instances=1)
+    here.leader.post(m.EventsFlowing(flowing=True))
+    here.run(30.0)
+    for many in (10, 500):
+        for uuid in [here.submit(wants(), length_s=5.0) for _ in range(many)]:
+            here.leader.post(m.QueueHinted(container=uuid))
+        here.run(0.1)
+    here.run(2.0)
+    assert len(here.state.containers) == 510
+    assert all(container.fit is not None for container in here.state.containers.all())
+
+
 # --------------------------------------------------------------------------------------------------------------- overload
 
 

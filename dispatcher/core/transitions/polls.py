@@ -86,7 +86,7 @@ def polled(state: State, event: QueuePolled, now: float) -> State:
 
 def _at_top(queue: QueueView, event: QueuePolled, now: float) -> QueueView:
     took_s = now - event.began_s
-    queue = replace(queue, poll_ended_s=now, poll_took_s=took_s, deeper_next=True)
+    queue = replace(queue, poll_ended_s=now, poll_took_s=took_s, deeper_next=True, unseen=not event.span.ended)
     if event.span.ended:
         queue = replace(queue, backlog=False, sweep=None)
     elif event.look.size >= PAGE:
