@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.deb, pytest.mark.timeout(3000)]
 VERDICT = re.compile(r"^(\S+) +(PASS|FAIL|FLAKY|SKIP)\b", re.MULTILINE)  # how a test ended; other programs talk meanwhile
 
 # What systemd's packages make and leave
-OF_SYSTEMD = r"^/(root/\.ssh|var/(lib|cache|log)/private|var/lib/systemd/(coredump|pstore|rfkill|linger)|var/lib/systemd|etc/(vconsole\.conf|default/locale))/?$"
+_STATE = r"var/(lib|cache|log)/private|var/lib/systemd(/(coredump|pstore|rfkill|linger))?"
+OF_SYSTEMD = rf"^/(root/\.ssh|{_STATE}|etc/(vconsole\.conf|default/locale))/?$"
 
 
 def test_nothing_is_left_by_piuparts_own_measure(suite, built):
