@@ -171,7 +171,8 @@ def test_those_who_are_locked_come_before_the_first_in_line():
 
 def test_it_buys_nothing():
     """The scheduler plans on the same snapshot, and would buy the same once more under another name."""
-    here = state(container())
+    small = instance("i1")  # has room, and not for this one
+    here = state(container(requirements=wants(8)), small, settings=settings(offer("t4"), offer("t8", 8)))
     assert [type(action) for action in whole(here)] == [m.CreateInstance]
     assert schedule.next_step(here, NOW) == []
 
