@@ -20,7 +20,6 @@ from dispatcher.core.transitions.queue import growing
 POLL_BUSY_S, POLL_QUIET_S = 1.0, 10.0
 READ_BATCH, READS_AT_ONCE = 100, 2
 READ_PAUSE_S, READ_LONG_PAUSE_S = 2.0, 5.0
-READ_TOGETHER_S = 0.1
 HINT_GAP_S = 0.25  # hints may come by the hundred; at least as long as a look takes passes between two, at most so long
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
 LIST_NEW_S, LIST_AGE_PART = 0.5, 4.0  # for an address: the sooner, the younger the instance
@@ -115,13 +114,9 @@ def _look(state: State, now: float) -> Look | None:
 
 
 def reads_open_s(state: State, now: float) -> float:
-    """When records may be asked for: with a backlog not often, so that looks have their share; sooner for newcomers. Without one
-    newcomers are read at once, and the others, of whom events tell one by one, together with those of the next moment."""
-    newcomers = any(state.containers.parts(_unread))
-    if state.queue.backlog:
-        pause_s = READ_PAUSE_S if newcomers else READ_LONG_PAUSE_S
-    else:
-        pause_s = 0.0 if newcomers else READ_TOGETHER_S
+    """When records may be asked for: with a backlog not often, so that looks have their share; sooner for newcomers."""
+    newcomers = state.queue.backlog and any(state.containers.parts(_unread))
+    pause_s = READ_PAUSE_S if newcomers else READ_LONG_PAUSE_S if state.queue.backlog else 0.0
     return max(state.queue.asked_s + pause_s, polls.tokens_at(state.queue, 1.0, now))
 
 

@@ -65,25 +65,6 @@ def test_a_look_at_the_top_says_whether_it_reached_the_end():
     assert not looked(Look(exact=True), Span(records=500, waiting=500), unseen=True).unseen
 
 
-TOGETHER = [
-    # (how long ago records were asked for, whether somebody waits to be read for the first time, whether they are asked for now)
-    (0.05, False, False),
-    (0.1, False, True),
-    (0.05, True, True),
-]
-
-
-@pytest.mark.parametrize(("ago_s", "newcomer", "read"), TOGETHER)
-def test_records_of_whom_events_tell_one_by_one_are_read_together(ago_s, newcomer, read):
-    """Each change of each container is told: a question for each would cost more than all that is done for them. Who is new is
-    waited for."""
-    told = container(C1, ContainerState.RUNNING, read_due=True)
-    fresh = [container(C2, requirements=None, read_due=True)] if newcomer else []
-    before = state(told, *fresh, queue={"asked_s": NOW - ago_s, "polling": True})
-    asked = [action for action in cadence.plan_queue(before, NOW) if isinstance(action, m.ReadContainers)]
-    assert bool(asked) is read
-
-
 ASIDES = [
     # (what is known of the queue, what is asked beside those at the top)
     ({}, Look(size=0)),  # all that we hold was seen at 990
