@@ -144,11 +144,16 @@ class _Conversation:
         """All that fits now. A command may end without reading: then there is nobody to send to, and that is no error."""
         with contextlib.suppress(OSError):
             while self._sent_bytes < len(self._unsent) and self._may_send():
-                piece = self._unsent[self._sent_bytes : self._sent_bytes + PIECE_BYTES]
-                self._sent_bytes += self._channel.send(piece)
+                sent = self._transport.talk(self._channel, self._send_piece)
+                if sent is None:
+                    return
+                self._sent_bytes += sent
             if self._sent_bytes == len(self._unsent) and not self._eof_sent:
-                self._channel.shutdown_write()
+                self._transport.talk(self._channel, self._channel.shutdown_write)
                 self._eof_sent = True
+
+    def _send_piece(self) -> int:
+        return int(self._channel.send(self._unsent[self._sent_bytes : self._sent_bytes + PIECE_BYTES]))
 
     def _may_send(self) -> bool:
         return self._channel.send_ready() and not self._channel.closed and not self._transport.full

@@ -178,7 +178,7 @@ class SSHExecutor:
         with self._watchdog.guard(deadline, link.cut):
             channel = open_channel(link.transport, deadline)
             try:
-                stream = ChannelStream(channel, ring)
+                stream = ChannelStream(link.transport, channel, ring)
                 channel.settimeout(0.0)
                 channel.exec_command(command)
             except (paramiko.SSHException, OSError, EOFError) as error:

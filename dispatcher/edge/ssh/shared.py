@@ -194,7 +194,7 @@ class SharedTransport(KeptTransport):
         request.add_string("exec")
         request.add_boolean(True)
         request.add_string(command)
-        self._send_user_message(request)
+        self.talk(channel, lambda: self._send_user_message(request))
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         """The library waits here for new keys; the reader, who brings them, must not."""

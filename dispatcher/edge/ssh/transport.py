@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import paramiko
 from paramiko.common import MSG_CHANNEL_CLOSE, MSG_DISCONNECT
@@ -27,6 +27,7 @@ from dispatcher.edge.ssh.remote import Deadline, RemoteError
 # Once logged in the reader wakes only for data. The library's tenth of a second costs half a core at 1,000 connections and
 # collapses beyond; before login it is needed, because only its wake-ups notice that a handshake was given up.
 IDLE_WAKE_S = 60.0
+TALK_WAIT_S = 1.0
 WINDOW_BYTES = 1 << 20
 
 # In order of preference; what this version of the library lacks is left out. Group 14 costs ten times the CPU: last.
@@ -40,6 +41,7 @@ KEX = (
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 
+T = TypeVar("T")
 LOG_NAME = "dispatcher.edge.ssh.library"
 
 
@@ -59,6 +61,7 @@ class KeptTransport(paramiko.Transport):
         self.name = f"ssh {name}"  # the thread's name
         self.set_log_channel(LOG_NAME)
         self.closed_by_peer: set[int] = set()
+        self._talking = threading.RLock()
         self.on_end: Callable[[], None] | None = None
         self.ended = threading.Event()  # nothing more comes of it, and its socket is closed
         self._socket = sock
@@ -91,8 +94,22 @@ class KeptTransport(paramiko.Transport):
         if kind == MSG_DISCONNECT:
             self._over = True
         if kind == MSG_CHANNEL_CLOSE:
-            self.closed_by_peer.update(struct.unpack_from(">I", message.get_remainder()))
+            self._take_close(*struct.unpack_from(">I", message.get_remainder()))
         return kind, message
+
+    def _take_close(self, number: int) -> None:
+        """Whoever talks on a channel has said it before we answer the close. A thread of the library must not wait for ever: it
+        also brings the new keys for which a talker may wait."""
+        held = self._talking.acquire(timeout=TALK_WAIT_S)
+        self.closed_by_peer.add(number)
+        if held:
+            self._talking.release()
+
+    def talk(self, channel: paramiko.Channel, say: Callable[[], T]) -> T | None:
+        """Not on a channel that the other side has closed: what comes after our own close belongs to no channel, for which a
+        server ends the connection with every command on it."""
+        with self._talking:
+            return None if channel.chanid in self.closed_by_peer else say()
 
     def cut(self) -> None:
         """End it now, without waiting for its thread, which tidies up and closes the socket."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from dispatcher.edge.runner import sudo
+from dispatcher.edge.ssh.transport import KeptTransport
 
 # The lock is held by flock alone, and for no longer than its own exit takes: the runner's list would call it stale otherwise. A
 # process group of its own, so that the end of its input ends everything that waits.
@@ -173,8 +174,8 @@ class Watchers:
 class ChannelStream:
     """A stream on a channel of the SSH library, whose own thread rings when data or the end has come."""
 
-    def __init__(self, channel: Any, ring: Callable[[], None]) -> None:
-        self._channel = channel
+    def __init__(self, transport: KeptTransport, channel: Any, ring: Callable[[], None]) -> None:
+        self._transport, self._channel = transport, channel
         for pipe in (channel.in_buffer, channel.in_stderr_buffer):
             pipe.set_event(_Ring(ring))
 
@@ -183,7 +184,7 @@ class ChannelStream:
         try:
             if self._channel.closed or not self._channel.send_ready():
                 return False
-            return int(self._channel.send(data)) == len(data)
+            return self._transport.talk(self._channel, lambda: int(self._channel.send(data))) == len(data)
         except (OSError, EOFError):
             return False
 
