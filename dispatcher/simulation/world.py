@@ -40,6 +40,7 @@ from .judge import Judge
 from .queue import EPOCH, FakeQueue, Violations
 
 SET_ID = "zzzzz-gj3su-000000000000000"
+PROOF_AGE_S = 0.05  # of a proof that somebody leads, as in edge.leader
 HEARD = 200  # changes that wait to be counted: nobody scrapes a World that is not asked
 
 Delay = tuple[float, float]
@@ -73,9 +74,6 @@ class Delays:
     commit: Delay = (0.0, 0.004)
     create_answer_s: float = 0.0  # how much longer the answer to a create may take
     hung_answer_s: float = 10.0  # an instance that does not answer takes this long to be given up
-
-
-PROOF_AGE_S = 0.05
 
 
 class Dispatcher:
