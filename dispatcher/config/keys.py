@@ -182,7 +182,10 @@ CLUSTER_KEYS: tuple[Key, ...] = (
         "SupervisorFraction", NUMBER, "supervisor_fraction", "0.5",
         "The share of places that supervisors (containers that start others) may take; 0: no limit.",
     ),
-    _vms("SyncInterval", PATIENCE, "sync_interval_s", "1m", "The longest gap between two lists of instances."),
+    _vms(
+        "SyncInterval", PATIENCE, "sync_interval_s", "1m",
+        "The longest gap between two lists of instances; after one that failed or told only a part, the next comes sooner.",
+    ),
     _vms("TimeoutIdle", PATIENCE, "timeout_idle_s", "1m", "How long an instance may be idle before it is destroyed."),
     _vms("TimeoutBooting", PATIENCE, "timeout_booting_s", "10m", "How long an instance may take to boot."),
     _vms("TimeoutProbe", PATIENCE, "timeout_probe_s", "10m", "How long an instance may fail to answer while others do."),

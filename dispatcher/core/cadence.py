@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dispatcher.core import pacing, quotas, window
 from dispatcher.core.looks import Look
 from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
-from dispatcher.core.model import NEVER, Container, Instance, Phase, Process, ProcessPhase, State
+from dispatcher.core.model import NEVER, CloudView, Container, Instance, Phase, Process, ProcessPhase, State
 from dispatcher.core.transitions import leftovers, polls
 from dispatcher.core.transitions.cloud import lists_quickly
 from dispatcher.core.transitions.legal import legal
@@ -22,6 +22,7 @@ READ_BATCH, READS_AT_ONCE = 100, 2
 READ_PAUSE_S, READ_LONG_PAUSE_S = 2.0, 5.0
 HINT_GAP_S = 0.25  # hints may come by the hundred; at least as long as a look takes passes between two, at most so long
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
+LIST_AGAIN_S = 10.0  # after one that failed or told a part: from this to SyncInterval, while it goes on
 LIST_NEW_S, LIST_AGE_PART = 0.5, 4.0  # for an address: the sooner, the younger the instance
 PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
 PROBE_YOUNG_S, YOUNG_S = 1.0, 10.0  # an attempt that comes to nothing does so soon after its start
@@ -159,12 +160,18 @@ def _wants_address(instance: Instance) -> bool:
 def list_due_s(state: State, now: float) -> float:
     cloud = state.cloud
     held = pacing.holdoff(state, "list", None, now)
-    wanted = min(cloud.list_due_s, cloud.list_ended_s + list_interval_s(state, now))
+    wanted = min(cloud.list_due_s, cloud.list_ended_s + min(list_interval_s(state, now), _again_s(cloud)))
     if cloud.list_ended_s < state.leadership.since_s:
         wanted = now
     elif cloud.confirmed_s < state.leadership.since_s:
         wanted = min(wanted, cloud.list_ended_s + max(LIST_CONFIRM_S, state.settings.list_lag_s))
     return max(wanted, held.until_s if held is not None else wanted, pacing.next_token_s(state, "list", now))
+
+
+def _again_s(cloud: CloudView) -> float:
+    """How long after a list that failed or told a part the next one comes: the longer it has been so, the later."""
+    since_s = min(cloud.failing_since_s, cloud.partial_since_s)
+    return max(LIST_AGAIN_S, cloud.list_ended_s - since_s) if since_s < math.inf else math.inf
 
 
 def plan_lists(state: State, now: float) -> list[Action]:

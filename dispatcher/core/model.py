@@ -427,6 +427,7 @@ class CloudView:
     error: str = ""
     error_kind: HoldoffKind = HoldoffKind.ERROR
     failing_since_s: float = math.inf  # the first of the failures in a row
+    partial_since_s: float = math.inf  # the first part of a list since the last complete one
     leftovers: Mapping[str, KnownLeftover] = field(default_factory=dict)  # by id
     leftovers_listed_s: float = NEVER  # when the last list that told them all began
     usages_told_s: float = NEVER  # when a list last told how much of the quotas is used

@@ -60,8 +60,10 @@ def _keys(state: State, type_name: str | None) -> Iterator[str]:
             yield f"group:{group}"
 
 
-def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | None, now: float) -> State:
-    """No more of these calls for a while: as long as the cloud asked for, else longer each time."""
+def hold_off(
+    state: State, call: str, failure: CloudFailure, type_name: str | None, now: float, longest_s: float = LONGEST_S
+) -> State:
+    """No more of these calls for a while: as long as the cloud asked for, else longer each time, up to ``longest_s``."""
     key = _key(state, failure, type_name)
     name = f"{call} {key}"
     before = state.holdoffs.get(name)
@@ -69,7 +71,7 @@ def hold_off(state: State, call: str, failure: CloudFailure, type_name: str | No
     strikes = before.strikes + 1 if before is not None and repeated else 1
     if before is not None and repeated and (now < before.until_s or before.relieved):
         strikes = before.strikes  # sent before the first refusal was known, or earlier than it asked for: no further strike
-    pause_s = min(LONGEST_S, _FIRST_S[failure.kind] * 2.0 ** min(strikes - 1, 10))
+    pause_s = min(longest_s, _FIRST_S[failure.kind] * 2.0 ** min(strikes - 1, 10))
     if failure.retry_after_s is not None:
         pause_s = min(LONGEST_NAMED_S, max(LEAST_NAMED_S, failure.retry_after_s))
     since_s = before.since_s if before is not None and repeated else now

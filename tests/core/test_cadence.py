@@ -10,6 +10,7 @@ from dispatcher.core import cadence
 from dispatcher.core import messages as m
 from dispatcher.core.looks import Look
 from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase, ProcessPhase
+from dispatcher.core.reports import CloudFailure
 from tests.core.build import C1, NOW, after, container, instance, process, settings, state
 
 POLLS = [
@@ -182,6 +183,23 @@ def test_lists_are_frequent_while_something_can_only_be_learnt_from_them(one, in
     ended_s = state().cloud.list_ended_s
     assert cadence.list_due_s(state(one), ended_s) == ended_s + interval_s
     assert cadence.list_due_s(state(one, settings=settings(sync_interval_s=2.0)), ended_s) == ended_s + 2.0
+
+
+NOT_ALL = [m.ListFailed(began_s=NOW, failure=CloudFailure(text="no")), m.ListEnded(began_s=NOW, complete=False)]
+
+
+@pytest.mark.parametrize("ended", NOT_ALL)
+def test_a_list_that_failed_or_told_a_part_is_asked_for_again_within_seconds(ended):
+    """And less and less often while it goes on, up to SyncInterval; after a complete one all is as before."""
+    now, seen, gaps_s = NOW, state(), []
+    for _ in range(5):
+        seen = after(seen, m.ListInstances(), replace(ended, began_s=now), now=now)
+        due_s = cadence.list_due_s(seen, now)
+        gaps_s.append(due_s - now)
+        now = due_s
+    assert gaps_s == [10.0, 10.0, 20.0, 40.0, 60.0]
+    well = after(seen, m.ListInstances(), m.ListEnded(began_s=now, complete=True), now=now)
+    assert cadence.list_due_s(well, now) == now + 60.0
 
 
 @pytest.mark.parametrize(

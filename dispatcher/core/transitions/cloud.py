@@ -307,8 +307,11 @@ def list_ended(state: State, event: ListEnded, now: float) -> State:
         first_s = cloud.first_listed_s if cloud.first_listed_s >= state.leadership.since_s else event.began_s
         again = event.began_s > first_s and event.began_s >= first_s + state.settings.list_lag_s
         cloud = replace(
-            cloud, listed_s=event.began_s, first_listed_s=first_s, confirmed_s=event.began_s if again else cloud.confirmed_s
-        )
+            cloud, listed_s=event.began_s, first_listed_s=first_s, confirmed_s=event.began_s if again else cloud.confirmed_s,
+            partial_since_s=math.inf,
+        )  # fmt: skip
+    else:
+        cloud = replace(cloud, partial_since_s=min(now, cloud.partial_since_s))
     state = replace(state, cloud=cloud)
     told = event.complete and event.leftovers is not None
     state = leftovers.listed(state, event.leftovers or (), event.began_s) if told else state
@@ -331,7 +334,8 @@ def list_failed(state: State, event: ListFailed, now: float) -> State:
         state.cloud, listing=False, list_ended_s=now, failures=failures, error=event.failure.text, error_kind=event.failure.kind,
         failing_since_s=min(now, state.cloud.failing_since_s),
     )  # fmt: skip
-    return pacing.hold_off(replace(state, cloud=cloud), "list", event.failure, None, now)
+    longest_s = min(pacing.LONGEST_S, state.settings.sync_interval_s)  # a cloud that is well again is not to wait for ten minutes
+    return pacing.hold_off(replace(state, cloud=cloud), "list", event.failure, None, now, longest_s)
 
 
 # ---------------------------------------------------------------------------------------------------------------- destroy
