@@ -1,4 +1,4 @@
-"""What is due by the clock: poll the queue, read records, list instances, probe.
+"""What is due by the clock: poll the queue, read records, list instances. Probes have a room of their own (``probing``).
 
 Intervals that the site named are obeyed exactly, as the longest gap; where it named none, the pace follows what is going on.
 """
@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 from dispatcher.core import pacing, quotas, window
 from dispatcher.core.looks import Look
-from dispatcher.core.messages import Action, ListInstances, PollQueue, ProbeInstance, ReadContainers
-from dispatcher.core.model import NEVER, CloudView, Container, Instance, Phase, Process, ProcessPhase, State
+from dispatcher.core.messages import Action, ListInstances, PollQueue, ReadContainers
+from dispatcher.core.model import NEVER, CloudView, Container, Instance, Phase, Process, State
 from dispatcher.core.transitions import leftovers, polls
 from dispatcher.core.transitions.cloud import lists_quickly
 from dispatcher.core.transitions.legal import legal
@@ -24,9 +24,6 @@ HINT_GAP_S = 0.25  # hints may come by the hundred; at least as long as a look t
 LIST_ACTIVE_S, LIST_CONFIRM_S = 5.0, 1.0
 LIST_AGAIN_S = 10.0  # after one that failed or told a part: from this to SyncInterval, while it goes on
 LIST_NEW_S, LIST_AGE_PART = 0.5, 4.0  # for an address: the sooner, the younger the instance
-PROBE_BOOTING_S, PROBE_UNCERTAIN_S = 1.0, 2.0
-PROBE_YOUNG_S, YOUNG_S = 1.0, 10.0  # an attempt that comes to nothing does so soon after its start
-PROBE_ENDING_S, ENDING_S, ENDING_PART = 0.05, 10.0, 4.0  # a runner tells of its container's end before its own
 
 
 # ------------------------------------------------------------------------------------------------------------------- queue
@@ -178,56 +175,6 @@ def plan_lists(state: State, now: float) -> list[Action]:
     if list_due_s(state, now) > now or legal(state, ListInstances(), now) is not None:
         return []
     return [ListInstances(leftovers=leftovers.wanted(state, now), usages=quotas.wanted(state, now))]
-
-
-# ------------------------------------------------------------------------------------------------------------------ probes
-
-
-def probe_due_s(state: State, instance: Instance, now: float) -> float:
-    """When this instance is to be probed next; never while it is being probed, has no address or is going."""
-    if instance.probing or instance.address is None or instance.phase in (Phase.CREATING, Phase.SHUTDOWN):
-        return math.inf
-    if instance.processes_listed_s < state.leadership.since_s and instance.probed_s < state.leadership.since_s:
-        return now  # not heard of in this term
-    quiet_until_s = state.leadership.quiet_until_s
-    if max(instance.processes_listed_s, instance.probed_s) < quiet_until_s:  # only then can it say what an earlier leader started
-        return min(quiet_until_s, _next_probe_s(state, instance))
-    return _next_probe_s(state, instance)
-
-
-def _next_probe_s(state: State, instance: Instance) -> float:
-    if instance.probe_due:
-        return instance.probed_s + min(0.05 * instance.probe_failures, PROBE_BOOTING_S)
-    uncertain = any(p.phase is not ProcessPhase.RUNNING or p.kill is not None for p in instance.processes.values())
-    interval_s = state.settings.probe_interval_s
-    if instance.phase is Phase.BOOTING or instance.phase is Phase.UNKNOWN:
-        interval_s = min(interval_s, _boot_interval_s(instance))
-    elif instance.processes and instance.probed_s < instance.runner_ends_s + ENDING_S:
-        interval_s = min(interval_s, max(PROBE_ENDING_S, (instance.probed_s - instance.runner_ends_s) / ENDING_PART))
-    elif instance.processes and instance.probed_s < instance.start_changed_s + YOUNG_S:
-        interval_s = min(interval_s, PROBE_YOUNG_S)
-    elif uncertain or 0 < instance.probe_failures <= 3:
-        interval_s = min(interval_s, PROBE_UNCERTAIN_S)
-    return instance.probed_s + interval_s
-
-
-def _boot_interval_s(instance: Instance) -> float:
-    """Each second while it may come up any moment; less often when it has refused for minutes."""
-    return PROBE_BOOTING_S if instance.probe_failures < 120 else PROBE_BOOTING_S * 5
-
-
-def plan_probes(state: State, now: float) -> list[Action]:
-    due = [(at, i.name) for i in state.instances.all() if (at := probe_due_s(state, i, now)) <= now]
-    due.sort()
-    budget = pacing.tokens(state, "probe", now)
-    chosen = due if budget == math.inf else due[: int(budget)]
-    actions = [ProbeInstance(name=name) for _, name in chosen]
-    return [action for action in actions if legal(state, action, now) is None]
-
-
-def probes_due_s(state: State, now: float) -> float:
-    soonest = min((probe_due_s(state, i, now) for i in state.instances.all()), default=math.inf)
-    return max(soonest, pacing.next_token_s(state, "probe", now))
 
 
 # ------------------------------------------------------------------------------------------------------------ a new term

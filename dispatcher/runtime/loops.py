@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 
-from dispatcher.core import cadence, catalogue, lifecycle, pacing, patience, reconcile, replacing, schedule, turns
+from dispatcher.core import cadence, catalogue, lifecycle, pacing, patience, probing, reconcile, replacing, schedule, turns
 from dispatcher.core.model import NEVER, Container, State
 from dispatcher.core.schedule import Draw
 from dispatcher.runtime.loop import LoopSpec
@@ -46,9 +46,9 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
         ),
         LoopSpec(
             name="prober",
-            planners=(cadence.plan_probes,),
+            planners=(probing.plan,),
             topics=("instances", "control"),
-            due=_probes_due_s,
+            due=probing.due_s,
             rest_parts=4.0,
             longest_rest_s=0.01,
         ),
@@ -76,9 +76,3 @@ def _attempts_due_s(state: State, now: float) -> float:
 
 def _held_back(containers: Collection[Container]) -> list[float]:
     return [c.not_before_s for c in containers if c.not_before_s != NEVER]
-
-
-def _probes_due_s(state: State, now: float) -> float:
-    """Probes that end without news wake nobody: while some are on their way, look twice a second."""
-    due_s = cadence.probes_due_s(state, now)
-    return min(due_s, now + 0.5) if any(i.probing for i in state.instances.all()) else due_s

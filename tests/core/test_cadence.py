@@ -9,9 +9,9 @@ import pytest
 from dispatcher.core import cadence
 from dispatcher.core import messages as m
 from dispatcher.core.looks import Look
-from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase, ProcessPhase
+from dispatcher.core.model import NEVER, ContainerState, Phase
 from dispatcher.core.reports import CloudFailure
-from tests.core.build import C1, NOW, after, container, instance, process, settings, state
+from tests.core.build import C1, NOW, after, container, instance, settings, state
 
 POLLS = [
     # (PollInterval, containers, seconds since the queue last brought news, failures in a row, seconds between polls)
@@ -76,29 +76,6 @@ def test_while_events_flow_polls_are_the_safety_net():
     flowing = after(waiting, m.EventsFlowing(flowing=True))
     gone = after(flowing, m.EventsFlowing(flowing=False))
     assert [cadence.poll_interval_s(seen, NOW) for seen in (waiting, flowing, gone)] == [1.0, 10.0, 1.0]
-
-
-def test_the_end_of_a_container_has_its_instance_probed_often():
-    """Its runner ends soon: each twentieth of a second at first, each second later, and after ten seconds as always."""
-    one = instance("i1", Phase.READY, C1)
-    held = container(C1, ContainerState.RUNNING, instance=one.name)
-    hinted = after(state(held, one), m.QueueHinted(container=held.uuid, ended=True)).instances[one.name]
-    assert hinted.probe_due
-
-    def gap_s(ago_s: float) -> float:
-        probed = replace(hinted, probe_due=False, runner_ends_s=NOW - ago_s, probed_s=NOW, start_changed_s=NOW - 100.0)
-        return cadence.probe_due_s(state(held, probed), probed, NOW) - NOW
-
-    assert [gap_s(ago) for ago in (0.0, 2.0, 8.0, 11.0)] == pytest.approx([0.05, 0.5, 2.0, 10.0])
-
-
-def test_once_the_runner_is_gone_its_instance_is_probed_as_always():
-    """The next container there is nobody's end."""
-    one = instance("i1", Phase.READY, C1, runner_ends_s=NOW - 0.1, start_changed_s=NOW - 100.0)
-    held = container(C1, ContainerState.COMPLETE, instance=one.name)
-    report = m.ProbeReport(reached=True, processes=frozenset())
-    probed = after(state(held, one), m.ProbeInstance(name="i1"), m.Probed(name="i1", began_s=NOW - 0.01, report=report))
-    assert probed.instances["i1"].runner_ends_s == NEVER
 
 
 def test_the_end_of_somebody_unknown_wakes_nobody():
@@ -221,60 +198,6 @@ def test_never_two_lists_at_once_and_none_during_a_pause():
     paused = after(state(cloud={**due, "listing": True}), m.ListFailed(began_s=NOW, failure=failure))
     assert cadence.plan_lists(paused, NOW + 6.9) == []
     assert cadence.list_due_s(paused, NOW) == NOW + 7.0
-
-
-# ------------------------------------------------------------------------------------------------------------------ probes
-
-PROBES = [
-    # (an instance probed at 990, when it is probed next)
-    (instance(), 1000.0),  # ProbeInterval: 10 s
-    (instance(phase=Phase.BOOTING), 991.0),
-    (instance(phase=Phase.BOOTING, probe_failures=120), 995.0),
-    (instance(phase=Phase.UNKNOWN), 991.0),
-    (instance(probe_due=True), 990.0),
-    (instance(probe_due=True, probe_failures=4), 990.2),
-    (instance(probe_failures=1), 992.0),
-    (instance(probe_failures=9), 1000.0),
-    (replace(instance(), processes={C1: process(C1, ProcessPhase.UNCERTAIN)}), 992.0),
-    (replace(instance(), processes={C1: process(C1)}, start_changed_s=980.1), 991.0),  # an attempt younger than 10 s
-    (replace(instance(), processes={C1: process(C1)}, start_changed_s=979.9), 1000.0),
-    (replace(instance(start_changed_s=989.0)), 1000.0),  # and over
-    (instance(processes_listed_s=NEVER, probed_s=NEVER), NOW),  # not heard of in this term
-    (instance(probing=True), float("inf")),
-    (instance(address=None), float("inf")),
-    (instance(phase=Phase.SHUTDOWN), float("inf")),
-    (instance(phase=Phase.CREATING), float("inf")),
-]
-
-
-@pytest.mark.parametrize(("one", "due_s"), PROBES)
-def test_when_an_instance_is_probed(one, due_s):
-    """Each second while it boots or an attempt is young, every two while something is uncertain, else at ProbeInterval; and at
-    once on a hint."""
-    assert cadence.probe_due_s(state(one), one, NOW) == pytest.approx(due_s)
-
-
-@pytest.mark.parametrize("interval_s", [0.5, 60.0])
-def test_probe_interval_is_the_longest_gap(interval_s):
-    """Obeyed exactly: sooner where we know better, never later."""
-    before = state(instance(), settings=settings(probe_interval_s=interval_s))
-    assert cadence.probe_due_s(before, before.instances["i1"], NOW) == 990.0 + interval_s
-
-
-def test_a_probe_follows_the_time_in_which_an_earlier_leader_may_still_start():
-    """Only then can the instance say what it runs."""
-    before = state(instance(), leadership={"since_s": 985.0, "quiet_s": 8.0}, settings=settings(probe_interval_s=60.0))
-    assert cadence.probe_due_s(before, before.instances["i1"], NOW) == 993.0
-
-
-def test_the_rate_of_probes_is_a_ceiling_and_the_longest_waiting_go_first():
-    """MaxProbesPerSecond: what has tokens goes."""
-    fleet = [instance(f"i{number}", probed_s=900.0 + number) for number in range(5, 0, -1)]
-    before = state(*fleet, settings=settings(max_probes_per_second=40.0))
-    assert cadence.plan_probes(before, NOW) == [m.ProbeInstance(name="i1"), m.ProbeInstance(name="i2")]
-    empty = replace(before, buckets={"probe": Bucket(tokens=0.0, at_s=NOW)})
-    assert cadence.plan_probes(empty, NOW) == []
-    assert cadence.probes_due_s(empty, NOW) == pytest.approx(NOW + 1 / 40)
 
 
 def test_a_stray_of_a_container_that_is_over_is_known():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from dispatcher.core import cadence, invariants, lifecycle, reconcile, schedule, sizing
+from dispatcher.core import cadence, invariants, lifecycle, probing, reconcile, schedule, sizing
 from dispatcher.core import messages as m
 from dispatcher.core.model import ContainerState, DestroyCause, HoldoffKind, IdleBehavior, QueueWrite
 from dispatcher.core.transitions import INTENTS, OBSERVERS, Refused, begin, legal, observe
@@ -108,7 +108,7 @@ def plans(now_state, now):
     yield lifecycle.plan(now_state, now)
     yield cadence.plan_queue(now_state, now)
     yield cadence.plan_lists(now_state, now)
-    yield cadence.plan_probes(now_state, now)
+    yield probing.plan(now_state, now)
 
 
 @given(st.data())
