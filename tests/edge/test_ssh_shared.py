@@ -123,6 +123,39 @@ def test_what_the_kernel_does_not_take_waits_and_arrives_in_order(pair: tuple[Wi
     assert (received == b"".join(pieces), wire.full, poller.events[-1]) == (True, False, wires.IN)
 
 
+def test_what_is_said_together_leaves_together(pair: tuple[Wire, Poller, socket.socket]) -> None:
+    """Also what somebody else says meanwhile, in the order in which it was said; what the kernel does not take waits."""
+    wire, poller, theirs = pair
+    theirs.setblocking(False)
+    with wire.together():
+        wire.send(b"one ")
+        with wire.together():
+            wire.send(b"two ")
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+        wire.send(b"three")
+    assert theirs.recv(100) == b"one two three"
+    with wire.together():
+        wire.send(b"x" * (1 << 21))
+    assert poller.events[-1] == wires.IN | wires.OUT
+    read = 0
+    while read < 1 << 21:
+        wire.flush()
+        read += len(theirs.recv(1 << 20))
+    wire.flush()
+    assert poller.events[-1] == wires.IN
+
+
+def test_what_is_said_together_on_a_dead_connection_is_nobodys_error(pair: tuple[Wire, Poller, socket.socket]) -> None:
+    """Whoever reads hears of its end."""
+    wire, _, theirs = pair
+    theirs.close()
+    with wire.together():
+        wire.send(b"too late")
+    with pytest.raises(EOFError):
+        wire.fill()
+
+
 def test_whoever_makes_us_answer_and_never_reads_is_cut(pair: tuple[Wire, Poller, socket.socket]) -> None:
     """What waits has a limit, and after the cut nothing of it leaves."""
     wire, _, theirs = pair

@@ -237,6 +237,16 @@ class SSHExecutor:
             link.cut()
 
     def _converse(self, link: Link, command: str, stdin: bytes, deadline: Deadline, limit_bytes: int) -> Output:
+        try:
+            output = link.transport.command(command, stdin, deadline, limit_bytes)
+        except RemoteError as error:
+            if error.problem is ProbeProblem.TIMEOUT:
+                link.cut()  # a machine that hangs would keep the session for ever
+            raise
+        return self._converse_long(link, command, stdin, deadline, limit_bytes) if output is None else output
+
+    def _converse_long(self, link: Link, command: str, stdin: bytes, deadline: Deadline, limit_bytes: int) -> Output:
+        """With a channel of the library, in this thread, guarded because the library waits without a bound."""
         channel: paramiko.Channel | None = None
 
         def cut() -> None:
@@ -250,7 +260,7 @@ class SSHExecutor:
                 return run_command(link.transport, channel, command, stdin, deadline, limit_bytes)
             except RemoteError as error:
                 if error.problem is ProbeProblem.TIMEOUT:
-                    link.cut()  # a machine that hangs would keep the session for ever
+                    link.cut()
                 raise
             finally:
                 if channel is not None:

@@ -8,6 +8,7 @@ tried (``unfit``); with all others each connection keeps its thread.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import socket
 from collections.abc import Callable
@@ -25,7 +26,9 @@ from paramiko.common import (
 )
 from paramiko.ssh_exception import SSHException
 
+from dispatcher.edge.ssh.command import KINDS, MOST_STDIN_BYTES, Command
 from dispatcher.edge.ssh.reader import Reader
+from dispatcher.edge.ssh.remote import Deadline, Output
 from dispatcher.edge.ssh.transport import KeptTransport, describe
 from dispatcher.edge.ssh.wire import Wire
 
@@ -33,6 +36,7 @@ TRIED = ("2.12", "3.5", "4.0", "5.0", "5.1")  # the whole suite of tests of SSH 
 NEEDED = ("_send_user_message", "_send_message", "_send_kex_init", "_channel_handler_table", "_parse_newkeys")
 KEY_EXCHANGE = range(30, 42)  # the kinds of packets whose meaning depends on the kind of key exchange
 MOST_HELD = 1000  # messages while keys are exchanged
+FIRST_NUMBER = 1 << 24  # of our own channels: the library's are smaller
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +87,8 @@ class SharedTransport(KeptTransport):
         self.wire = Wire(sock)
         self._reader = reader
         self._held: list[paramiko.Message] = []  # until the new keys are there
+        self._commands: dict[int, Command] = {}  # by the number of their channel
+        self._numbers = itertools.count(FIRST_NUMBER)
         super().__init__(self.wire, name)  # type: ignore[arg-type]
 
     def run(self) -> None:
@@ -135,6 +141,8 @@ class SharedTransport(KeptTransport):
         """The same as the library does at the end of its thread."""
         self._over = True
         self.saved_exception = error if isinstance(error, SSHException | EOFError | OSError) else SSHException(describe(error))
+        for command in list(self._commands.values()):
+            command.lost(error)
         self.wire.release()
         self.close()
         for event in list(self.channel_events.values()):
@@ -152,6 +160,8 @@ class SharedTransport(KeptTransport):
                 engine: Any = self.kex_engine
                 engine.parse_next(kind, message)
                 return
+        if kind in KINDS and self._for_command(kind, message):
+            return
         if kind in self._handler_table:
             handler = self._handler_table[kind]
             handler(message) if hasattr(handler, "__self__") else handler(self, message)  # unbound until 3.x
@@ -166,6 +176,20 @@ class SharedTransport(KeptTransport):
         if kind not in self._expected_packet:
             raise SSHException(f"a packet of kind {kind} in the middle of a key exchange")
         self._expected_packet: tuple[int, ...] = ()
+
+    def _for_command(self, kind: int, message: paramiko.Message) -> bool:
+        number = message.get_int()
+        command = self._commands.get(number)
+        if command is None:
+            message.rewind()
+            return False
+        if command.take(kind, message):
+            del self._commands[number]
+        return True
+
+    def _take_close(self, number: int) -> None:
+        if number not in self._commands:
+            super()._take_close(number)
 
     def _handle_channel(self, kind: int, message: paramiko.Message) -> None:
         number = message.get_int()
@@ -182,6 +206,24 @@ class SharedTransport(KeptTransport):
         self._send_message(answer)
 
     # ------------------------------------------------------------------------------------------------------------- sending
+
+    def command(self, command: str, stdin: bytes, deadline: Deadline, limit_bytes: int) -> Output | None:
+        if len(stdin) > MOST_STDIN_BYTES or not self._may_leave():
+            return None
+        made = Command(self, next(self._numbers), command, stdin, limit_bytes)
+        self._commands[made.number] = made
+        try:
+            made.open()
+            if not self.is_active():  # whoever ended it may have looked before this one was there
+                raise EOFError
+        except (SSHException, OSError, EOFError) as error:
+            made.lost(error)
+        return made.result(deadline)
+
+    def say(self, *messages: paramiko.Message) -> None:
+        with self.wire.together():
+            for message in messages:
+                self._send_user_message(message)
 
     def begin(self, channel: paramiko.Channel, command: str) -> None:
         """Without waiting until the server says that it runs it: where it does not, the channel closes."""

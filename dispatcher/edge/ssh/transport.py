@@ -22,7 +22,7 @@ from paramiko.transport import SecurityOptions
 
 from dispatcher.core.messages import ProbeProblem
 from dispatcher.driver import HostKey
-from dispatcher.edge.ssh.remote import Deadline, RemoteError
+from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
 
 # Once logged in the reader wakes only for data. The library's tenth of a second costs half a core at 1,000 connections and
 # collapses beyond; before login it is needed, because only its wake-ups notice that a handshake was given up.
@@ -120,6 +120,11 @@ class KeptTransport(paramiko.Transport):
     def idle(self) -> None:
         """From now on wake only for data."""
         self._socket.settimeout(IDLE_WAKE_S)
+
+    def command(self, command: str, stdin: bytes, deadline: Deadline, limit_bytes: int) -> Output | None:
+        """Run it to its end, if that can be done without a channel of the library; else None, and nothing has happened. Raises
+        RemoteError."""
+        return None
 
     def begin(self, channel: paramiko.Channel, command: str) -> None:
         """The library waits until the server has said that it runs the command."""

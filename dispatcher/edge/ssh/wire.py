@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 LARGEST_READ_BYTES = 1 << 16
@@ -32,6 +33,7 @@ class Wire:
         self._arrived = bytearray()
         self._unsent = bytearray()
         self._cut = False
+        self._gathering = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -57,11 +59,33 @@ class Wire:
             if self._cut or len(self._unsent) > LARGEST_UNSENT_BYTES:
                 self._end()
                 raise BrokenPipeError("the connection is cut")
-            sent = 0 if self._unsent else self._send_now(data)
+            sent = 0 if self._unsent or self._gathering else self._send_now(data)
             if sent < len(data):
                 self._unsent += data[sent:]
-                self._poll(IN | OUT)
+                if not self._gathering:
+                    self._poll(IN | OUT)
         return len(data)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent meanwhile leaves at its end, at once."""
+        with self._lock:
+            self._gathering += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._gathering -= 1
+                if self._unsent and not self._gathering:
+                    self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        try:
+            del self._unsent[: self._send_now(self._unsent)]
+        except OSError:
+            self._end()  # the reader hears of it
+        if self._unsent:
+            self._poll(IN | OUT)
 
     def close(self) -> None:
         """The reader closes what it owns, by ``release``: another thread's descriptor could have the same number by then."""
