@@ -6,7 +6,9 @@ operator's kill.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
+from itertools import takewhile
 
 from dispatcher.core import pacing, replacing
 from dispatcher.core.messages import (
@@ -20,13 +22,15 @@ from dispatcher.core.messages import (
     RemoveInstance,
     SaveTags,
 )
-from dispatcher.core.model import DestroyCause, IdleBehavior, Instance, Phase, State
+from dispatcher.core.model import NEVER, DestroyCause, IdleBehavior, Instance, Phase, State
 from dispatcher.core.reconcile import given_up
+from dispatcher.core.settings import Settings
 from dispatcher.core.transitions import leftovers, outputs
 from dispatcher.core.transitions.cloud import tags_differ
 from dispatcher.core.transitions.legal import guard, legal, never_answered
 from dispatcher.core.transitions.processes import UNFIT
 from dispatcher.core.transitions.room import empty
+from dispatcher.frozen import dataclass
 
 CREATE_AGAIN_S = 5.0
 POLL_CREATE_S = 2.0
@@ -37,12 +41,52 @@ TAGS_AGAIN_S = 30.0
 def plan(state: State, now: float) -> list[Action]:
     """What instances need now."""
     found: list[Action] = []
-    for instance in state.instances.all():
-        for action in _needs(state, instance, now):
-            if legal(state, action, now) is None:
-                found.append(action)
+    for part in state.instances.parts(_part, state.settings):
+        for instance in part.due(now):
+            found += [action for action in _needs(state, instance, now) if legal(state, action, now) is None]
     found += [action for action in leftovers.in_turn(state) if legal(state, action, now) is None][:1]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Instances of one part of the map, the soonest first, each with the time from which on it may need something."""
+
+    waiting: tuple[tuple[float, Instance], ...]
+
+    def due(self, now: float) -> Iterator[Instance]:
+        return (instance for at_s, instance in takewhile(lambda each: each[0] <= now, self.waiting))
+
+    def next_s(self, now: float) -> float:
+        """When the first of those is due that are not yet."""
+        return next((at_s for at_s, _ in self.waiting if at_s > now), math.inf)
+
+
+def _part(instances: Collection[Instance], settings: Settings) -> _Part:
+    dated = [(at_s, instance) for instance in instances if (at_s := _at_rest_until_s(instance, settings)) < math.inf]
+    return _Part(tuple(sorted(dated, key=lambda each: each[0])))
+
+
+def _at_rest_until_s(instance: Instance, settings: Settings) -> float:
+    """Before this ``_needs`` finds nothing, as far as the instance itself shows; most run containers, and need nothing ever."""
+    if _is_restless(instance, settings):
+        return NEVER
+    times = [instance.operator.until_s]
+    if instance.phase in (Phase.BOOTING, Phase.UNKNOWN) and not instance.processes:
+        times.append(instance.phase_since_s + settings.timeout_booting_s)
+    if instance.phase is Phase.READY and empty(instance):
+        times.append(instance.busy_s + settings.timeout_idle_s)
+    return min(times)
+
+
+def _is_restless(instance: Instance, settings: Settings) -> bool:
+    if instance.misses or instance.operation is not None or instance.create_unknown or instance.phase is Phase.SHUTDOWN:
+        return True
+    if instance.kill_requested or instance.failure or instance.condemned or instance.idle_behavior is IdleBehavior.DRAIN:
+        return True
+    if instance.silent_s >= settings.timeout_probe_s or any(p.kill is not None for p in instance.processes.values()):
+        return True
+    return _is_unfit(instance) or (instance.id is not None and tags_differ(instance, settings))
 
 
 def _needs(state: State, instance: Instance, now: float) -> Iterator[Action]:
@@ -216,8 +260,9 @@ def kept(state: State, now: float) -> list[str]:
 def due_s(state: State, now: float) -> float:
     """When the clock alone will ask for something here. Coarse on purpose: a look too early costs little."""
     soonest = now + 60.0
-    for instance in state.instances.all():
-        soonest = min(soonest, _next_look(state, instance, now))
+    for part in state.instances.parts(_part, state.settings):
+        looks = (_next_look(state, instance, now) for instance in part.due(now))
+        soonest = min(soonest, part.next_s(now), min(looks, default=math.inf))
     soonest = min(soonest, leftovers.due_s(state, now))
     return min(max(soonest, pacing.next_token_s(state, "destroy", now)), outputs.due_s(state, now))
 

@@ -10,6 +10,7 @@ from dispatcher.core import lifecycle
 from dispatcher.core import messages as m
 from dispatcher.core.model import NEVER, ContainerState, Destroy, DestroyCause, IdleBehavior, OperatorNote, Phase
 from dispatcher.core.transitions import IllegalTransition
+from dispatcher.core.transitions.cloud import own_tags
 from dispatcher.core.transitions.table import EDGES, demand, move
 from dispatcher.driver import Presence
 from tests.core.build import C1, NOW, after, container, instance, kill, listed, process, settings, state
@@ -266,3 +267,39 @@ def test_what_is_not_in_the_table_raises_and_changes_nothing():
             if (start, end) not in legal and start is not end:
                 with pytest.raises(IllegalTransition):
                     move(instance(phase=start), end, NOW)
+
+
+# ------------------------------------------------------------------------------------------- who is left alone, and how long
+
+PAST = OperatorNote(actor="ada", reason="a look", until="then", until_s=NOW - 1.0)
+LOOKED_AT = instance("i1", Phase.READY, C1, operator=PAST, idle_behavior=IdleBehavior.HOLD)
+RESTLESS = [
+    (instance(phase=Phase.READY, misses=(NOW - 5.0, NOW - 1.0)), m.RemoveInstance),
+    (
+        instance(phase=Phase.CREATING, creating=False, create_unknown=True, create_changed_s=NOW - 60, phase_since_s=NOW - 61),
+        m.CreateInstance,
+    ),
+    (instance("i1", Phase.READY, C1, kill_requested="because"), m.DestroyInstance),
+    (instance("i1", Phase.UNKNOWN, C1, probe_failures=1, probe_error="no"), m.CondemnInstance),
+    (replace(LOOKED_AT, tags=own_tags(LOOKED_AT, settings())), m.ExpireIdleBehavior),
+]
+
+
+@pytest.mark.parametrize(("one", "wanted"), RESTLESS)
+def test_who_needs_something_by_itself_is_never_left_alone(one, wanted):
+    """What is kept with the parts of the map only says who can be passed over."""
+    before = state(one, settings=settings(create_is_idempotent=True))
+    assert wanted in {type(action) for action in lifecycle._needs(before, one, NOW)}
+    looked_at = [found for part in before.instances.parts(lifecycle._part, before.settings) for found in part.due(NOW)]
+    assert looked_at == [one]
+
+
+def test_who_runs_something_is_left_alone_and_the_idle_until_their_time():
+    """A fleet at work costs nothing; the first who becomes due is known."""
+    busy = [instance(f"i{number}", Phase.READY, C1[:-1] + str(number)) for number in range(5)]
+    idle = [instance("i7", busy_s=NOW - 20.0), instance("i8", busy_s=NOW - 10.0)]
+    fleet = state(*busy, *idle)
+    assert [found for part in fleet.instances.parts(lifecycle._part, fleet.settings) for found in part.due(NOW)] == []
+    assert lifecycle.due_s(state(*busy), NOW) == NOW + 60.0
+    assert lifecycle.due_s(fleet, NOW) == idle[0].busy_s + fleet.settings.timeout_idle_s
+    assert causes(fleet, NOW + 45.0) == ["idle"]

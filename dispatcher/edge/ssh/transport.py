@@ -66,6 +66,7 @@ class KeptTransport(paramiko.Transport):
         self.ended = threading.Event()  # nothing more comes of it, and its socket is closed
         self._socket = sock
         self._over = False  # the library closes the channels first and says only afterwards that the connection is dead
+        self.packetizer.start_handshake = lambda timeout: None  # type: ignore[method-assign] # a thread for each; ours is the deadline
         self._read = self.packetizer.read_message
         self.packetizer.read_message = self._read_message  # type: ignore[method-assign]
 
@@ -140,7 +141,7 @@ def shake_hands(transport: KeptTransport, algorithms: Sequence[str], deadline: D
     """Keys are exchanged and the host key is shown; nobody has logged in yet. Raises RemoteError, and the socket is closed."""
     try:
         _prefer(transport.get_security_options(), algorithms)
-        transport.banner_timeout = transport.handshake_timeout = deadline.left_s + 1  # ours comes first
+        transport.banner_timeout = deadline.left_s + 1  # ours comes first
         done = threading.Event()
         transport.start_client(event=done)
         _wait(transport, done, deadline, "SSH key exchange")
