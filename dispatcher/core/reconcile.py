@@ -36,10 +36,12 @@ def plan(state: State, now: float) -> list[Action]:
 def _containers(state: State, now: float) -> Iterator[Action]:
     for container in (c for part in state.containers.parts(_not_just_waiting) for c in part):
         # The common case first: a container that runs where it should needs nothing here.
-        if _process(state, container) is None and container.uuid not in state.strays:
-            action = _judge(state, container, now)
-            if action is not None:
-                yield action
+        place = state.instances.get(container.instance) if container.instance is not None else None
+        if (place is not None and container.uuid in place.processes) or container.uuid in state.strays:
+            continue
+        action = _judge(state, container, now)
+        if action is not None:
+            yield action
 
 
 def _not_just_waiting(containers: Collection[Container]) -> list[Container]:
@@ -51,11 +53,6 @@ def _just_waits(container: Container) -> bool:
     if container.state is not ContainerState.QUEUED or container.priority < 1 or container.exited_s is not None:
         return False
     return container.instance is None and (container.fit is None or not container.fit.problem)
-
-
-def _process(state: State, container: Container) -> Process | None:
-    instance = state.instances.get(container.instance) if container.instance is not None else None
-    return instance.processes.get(container.uuid) if instance is not None else None
 
 
 def _judge(state: State, container: Container, now: float) -> Action | None:
@@ -145,16 +142,17 @@ def _try_again(state: State, container: Container, now: float) -> Action | None:
 def _processes(state: State, now: float) -> Iterator[Action]:
     for instance in state.instances.all():
         for process in instance.processes.values():
-            yield from _kill(state, instance, process, now)
+            action = _kill(state, instance, process, now)
+            if action is not None:
+                yield action
 
 
-def _kill(state: State, instance: Instance, process: Process, now: float) -> Iterator[Action]:
+def _kill(state: State, instance: Instance, process: Process, now: float) -> KillProcess | None:
     reason = process.kill.reason if process.kill is not None else unwanted(state, instance, process, now)
     if not reason or process.phase is ProcessPhase.ENDED:
-        return
+        return None
     signal, due_s = _next_signal(state, process, now)
-    if now >= due_s:
-        yield KillProcess(name=instance.name, uuid=process.uuid, signal=signal, reason=reason)
+    return KillProcess(name=instance.name, uuid=process.uuid, signal=signal, reason=reason) if now >= due_s else None
 
 
 def unwanted(state: State, instance: Instance, process: Process, now: float) -> str:

@@ -9,13 +9,21 @@ import pytest
 from paramiko.ssh_exception import SSHException
 
 from dispatcher.core.messages import ProbeProblem
-from dispatcher.edge.ssh.command import PACKET_BYTES, Command, message
+from dispatcher.edge.ssh.command import (
+    MOST_UNSENT_BYTES,
+    PACKET_BYTES,
+    STREAM_WINDOW_BYTES,
+    Command,
+    CommandStream,
+    Session,
+    message,
+)
 from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
 
 # RFC 4254, section 9
 OPEN, OPENED, DECLINED, WINDOW, DATA, MORE, EOF, CLOSE, REQUEST, SUCCESS, FAILURE = range(90, 101)
 OURS, THEIRS = 7, 3
-NAMES = {OPEN: "open", REQUEST: "exec", DATA: "data", EOF: "eof", CLOSE: "close", FAILURE: "failure"}
+NAMES = {OPEN: "open", REQUEST: "exec", DATA: "data", EOF: "eof", CLOSE: "close", FAILURE: "failure", WINDOW: "window"}
 Part = int | str | bytes | bool
 
 
@@ -25,6 +33,7 @@ class Line:
     def __init__(self) -> None:
         self.said: list[list[str]] = []
         self.data = b""
+        self.granted = 0
 
     def say(self, *messages: paramiko.Message) -> None:
         if messages:
@@ -36,6 +45,9 @@ class Line:
         if kind == DATA:
             assert sent.get_int() == THEIRS
             self.data += sent.get_binary()
+        if kind == WINDOW:
+            assert sent.get_int() == THEIRS
+            self.granted += sent.get_int()
         return NAMES[kind]
 
 
@@ -66,7 +78,7 @@ def made(line: Line, stdin: bytes = b"", limit_bytes: int = 100) -> Command:
     return command
 
 
-def told(command: Command, *messages: tuple[int, paramiko.Message]) -> list[bool]:
+def told(command: Session, *messages: tuple[int, paramiko.Message]) -> list[bool]:
     answers = []
     for kind, said in messages:
         said.rewind()
@@ -224,3 +236,94 @@ def test_a_request_of_the_other_side_is_answered():
 def test_a_message_names_its_kind_and_its_channel():
     """As the protocol has them: one byte, four bytes."""
     assert message(CLOSE, 258).asbytes() == bytes([97, 0, 0, 1, 2])
+
+
+# ------------------------------------------------------------------------------------------------------ one that goes on
+
+
+class Ringing:
+    """A stream, and how often it rang."""
+
+    def __init__(self) -> None:
+        self.line, self.rings = Line(), 0
+        self.stream = CommandStream(self.line, OURS, "watch", self._ring)
+        self.stream.open()
+
+    def _ring(self) -> None:
+        self.rings += 1
+
+
+@pytest.fixture
+def ringing() -> Ringing:
+    return Ringing()
+
+
+def test_a_stream_is_spoken_to_before_it_is_open_and_later(ringing):
+    """What was said too early leaves with the command; its input never ends by itself."""
+    assert ringing.stream.send(b"one ")
+    assert ringing.line.said == [["open"]]
+    told(ringing.stream, opened(window=8))
+    assert [ringing.stream.send(b"two "), ringing.stream.send(b"three")] == [True, True]
+    told(ringing.stream, (WINDOW, heard(100)))
+    assert (ringing.line.said[1:], ringing.line.data) == ([["exec", "data"], ["data"], ["data"]], b"one two three")
+
+
+def test_a_stream_rings_for_what_it_says_and_for_its_end(ringing):
+    """What was read is granted anew; errors are not kept, but take no room either."""
+    told(ringing.stream, opened())
+    assert (ringing.stream.read(), ringing.rings) == (b"", 0)
+    told(ringing.stream, (DATA, heard(b"uuid\n")), (MORE, heard(1, b"complaint")))
+    assert (ringing.rings, ringing.line.granted) == (1, 9)
+    assert (ringing.stream.read(), ringing.line.granted) == (b"uuid\n", 14)
+    told(ringing.stream, (DATA, heard(b"last")), (EOF, heard()))
+    assert (ringing.rings, ringing.stream.read(), ringing.stream.read(), ringing.stream.ended_itself) == (3, b"last", None, True)
+
+
+@pytest.mark.parametrize(
+    ("messages", "itself"),
+    [
+        ([(DECLINED, heard(1, "too many", ""))], True),
+        ([opened(), (FAILURE, heard())], True),
+        ([opened(), (CLOSE, heard())], False),
+    ],
+)
+def test_a_stream_that_cannot_be_had_there_says_so(ringing, messages, itself):
+    """Nobody asks for it again at once."""
+    told(ringing.stream, *messages)
+    assert (ringing.rings, ringing.stream.read(), ringing.stream.ended_itself) == (1, None, itself)
+    assert not ringing.stream.send(b"more")
+
+
+def test_a_stream_whose_connection_is_lost_has_not_ended_itself(ringing):
+    """The next probe opens it again."""
+    told(ringing.stream, opened())
+    ringing.stream.lost(EOFError())
+    assert (ringing.rings, ringing.stream.read(), ringing.stream.ended_itself) == (1, None, False)
+    assert not ringing.stream.send(b"more")
+
+
+def test_a_stream_that_was_closed_is_told_no_more(ringing):
+    """Before it is open it never begins."""
+    early = Ringing()
+    early.stream.close()
+    told(early.stream, opened(), (CLOSE, heard()))
+    assert early.line.said == [["open"], ["close"]]
+    told(ringing.stream, opened())
+    ringing.stream.close()
+    told(ringing.stream, (DATA, heard(b"x")), (MORE, heard(1, b"x")), (WINDOW, heard(5)), (EOF, heard()))
+    told(ringing.stream, (CLOSE, heard()))
+    assert not ringing.stream.send(b"more")
+    assert (ringing.stream.read(), ringing.line.said[2:]) == (None, [["close"]])
+
+
+def test_a_stream_that_says_more_than_it_may_ends_the_connection(ringing):
+    """Nobody's memory is filled that way."""
+    told(ringing.stream, opened(), (DATA, heard(bytes(STREAM_WINDOW_BYTES))))
+    with pytest.raises(SSHException, match="window"):
+        told(ringing.stream, (DATA, heard(b"x")))
+
+
+def test_a_stream_that_nobody_reads_is_not_written_to_for_ever(ringing):
+    """What waits has a limit."""
+    told(ringing.stream, opened(window=0))
+    assert [ringing.stream.send(bytes(MOST_UNSENT_BYTES)), ringing.stream.send(b"x")] == [True, False]

@@ -31,7 +31,7 @@ from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
 from dispatcher.edge.ssh.shared import make_transport, open_reader
 from dispatcher.edge.ssh.transport import KeptTransport, abandon, describe, log_in, quiet_library, shake_hands
 from dispatcher.edge.ssh.watchdog import Watchdog
-from dispatcher.edge.ssh.watcher import ChannelStream
+from dispatcher.edge.ssh.watcher import ChannelStream, Stream
 from dispatcher.frozen import dataclass
 
 MAX_COMMANDS_PER_CONNECTION = 4  # an OpenSSH server allows 10 sessions; the rest is left to the watcher and to operators
@@ -171,9 +171,13 @@ class SSHExecutor:
         link, _ = self._connected(target, patience_s)
         return self._run_on(link, command, stdin, Deadline(timeout_s), urgent=urgent)
 
-    def stream(self, target: Target, command: str, ring: Callable[[], None]) -> ChannelStream:
+    def stream(self, target: Target, command: str, ring: Callable[[], None]) -> Stream:
         """A command that goes on beside all others, on the kept connection. Raises RemoteError."""
         link, _ = self._connected(target, self._settings.connect_timeout_s)
+        stream: Stream | None = link.transport.stream(command, ring)
+        return stream if stream is not None else self._stream_on_channel(link, command, ring)
+
+    def _stream_on_channel(self, link: Link, command: str, ring: Callable[[], None]) -> Stream:
         deadline = Deadline(STREAM_TIMEOUT_S)
         with self._watchdog.guard(deadline, link.cut):
             channel = open_channel(link.transport, deadline)

@@ -26,7 +26,7 @@ from paramiko.common import (
 )
 from paramiko.ssh_exception import SSHException
 
-from dispatcher.edge.ssh.command import KINDS, MOST_STDIN_BYTES, Command
+from dispatcher.edge.ssh.command import KINDS, MOST_STDIN_BYTES, Command, CommandStream, Session
 from dispatcher.edge.ssh.reader import Reader
 from dispatcher.edge.ssh.remote import Deadline, Output
 from dispatcher.edge.ssh.transport import KeptTransport, describe
@@ -87,7 +87,7 @@ class SharedTransport(KeptTransport):
         self.wire = Wire(sock)
         self._reader = reader
         self._held: list[paramiko.Message] = []  # until the new keys are there
-        self._commands: dict[int, Command] = {}  # by the number of their channel
+        self._sessions: dict[int, Session] = {}  # by the number of their channel
         self._numbers = itertools.count(FIRST_NUMBER)
         super().__init__(self.wire, name)  # type: ignore[arg-type]
 
@@ -141,8 +141,8 @@ class SharedTransport(KeptTransport):
         """The same as the library does at the end of its thread."""
         self._over = True
         self.saved_exception = error if isinstance(error, SSHException | EOFError | OSError) else SSHException(describe(error))
-        for command in list(self._commands.values()):
-            command.lost(error)
+        for session in list(self._sessions.values()):
+            session.lost(error)
         self.wire.release()
         self.close()
         for event in list(self.channel_events.values()):
@@ -160,7 +160,7 @@ class SharedTransport(KeptTransport):
                 engine: Any = self.kex_engine
                 engine.parse_next(kind, message)
                 return
-        if kind in KINDS and self._for_command(kind, message):
+        if kind in KINDS and self._for_session(kind, message):
             return
         if kind in self._handler_table:
             handler = self._handler_table[kind]
@@ -177,18 +177,18 @@ class SharedTransport(KeptTransport):
             raise SSHException(f"a packet of kind {kind} in the middle of a key exchange")
         self._expected_packet: tuple[int, ...] = ()
 
-    def _for_command(self, kind: int, message: paramiko.Message) -> bool:
+    def _for_session(self, kind: int, message: paramiko.Message) -> bool:
         number = message.get_int()
-        command = self._commands.get(number)
-        if command is None:
+        session = self._sessions.get(number)
+        if session is None:
             message.rewind()
             return False
-        if command.take(kind, message):
-            del self._commands[number]
+        if session.take(kind, message):
+            del self._sessions[number]
         return True
 
     def _take_close(self, number: int) -> None:
-        if number not in self._commands:
+        if number not in self._sessions:
             super()._take_close(number)
 
     def _handle_channel(self, kind: int, message: paramiko.Message) -> None:
@@ -211,14 +211,24 @@ class SharedTransport(KeptTransport):
         if len(stdin) > MOST_STDIN_BYTES or not self._may_leave():
             return None
         made = Command(self, next(self._numbers), command, stdin, limit_bytes)
-        self._commands[made.number] = made
+        self._open(made)
+        return made.result(deadline)
+
+    def stream(self, command: str, ring: Callable[[], None]) -> CommandStream | None:
+        if not self._may_leave():
+            return None
+        made = CommandStream(self, next(self._numbers), command, ring)
+        self._open(made)
+        return made
+
+    def _open(self, session: Session) -> None:
+        self._sessions[session.number] = session
         try:
-            made.open()
+            session.open()
             if not self.is_active():  # whoever ended it may have looked before this one was there
                 raise EOFError
         except (SSHException, OSError, EOFError) as error:
-            made.lost(error)
-        return made.result(deadline)
+            session.lost(error)
 
     def say(self, *messages: paramiko.Message) -> None:
         with self.wire.together():

@@ -127,6 +127,10 @@ class KeptTransport(paramiko.Transport):
         RemoteError."""
         return None
 
+    def stream(self, command: str, ring: Callable[[], None]) -> Any:
+        """The same for one that goes on: a ``watcher.Stream``, at once, or None."""
+        return None
+
     def begin(self, channel: paramiko.Channel, command: str) -> None:
         """The library waits until the server has said that it runs the command."""
         channel.exec_command(command)
