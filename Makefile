@@ -83,8 +83,8 @@ bench-core: $(READY)  ## measure the cost of a pass and of each big event
 	@$(BIN)/python -m tests.bench
 
 .PHONY: bench-live
-bench-live: $(READY)  ## measure how fast the running dispatcher reacts: make bench-live SCENES="idle burst"
-	@$(BIN)/python -m tests.bench.live $(SCENES)
+bench-live: $(READY)  ## measure how fast the running dispatcher reacts: make bench-live SCENES="idle burst" LIGHT=1
+	@$(BIN)/python -m tests.bench.live $(SCENES) $(if $(LIGHT),--light)
 
 .PHONY: lint
 lint: $(READY)  ## check the style of the code with ruff

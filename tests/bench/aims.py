@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tests.bench.live import light
 from tests.sources import ROOT
 
 PATIENCE_S = 1800.0
@@ -78,9 +79,13 @@ AIMS: tuple[Aim, ...] = (
 LIVE = tuple(dict.fromkeys(aim.group for aim in AIMS if aim.names[0].startswith(f"{aim.group}.")))
 
 
+LIGHT = ("fleet",)  # with the light SSH servers, where they can be had
+
+
 def command(group: str) -> list[str]:
     if group in LIVE:
-        return [sys.executable, "-m", "tests.bench.live", group]
+        is_light = group in LIGHT and not light.missing()
+        return [sys.executable, "-m", "tests.bench.live", group, *(["--light"] if is_light else [])]
     return [sys.executable, "-m", "tests.bench", "--only", group]
 
 
@@ -129,7 +134,8 @@ def main() -> None:
         table += made
         figures |= {name: value for name, value in found.items() if "calibration" not in name}
     host = f"Python {platform.python_version()}, {os.cpu_count()} processors; two figures: the median and the 95th percentile"
-    sys.stdout.write("\n".join(["", host, *table, json.dumps(figures), ""]))
+    heavy = [f"{', '.join(LIGHT)}: with SSH servers that need as much of the processor as the dispatcher; {light.missing()}"]
+    sys.stdout.write("\n".join(["", host, *(heavy if light.missing() else []), *table, json.dumps(figures), ""]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""``python -m tests.bench.live [SCENE ...] [--tuned]``: a line for each figure, then one JSON object as the last line."""
+"""``python -m tests.bench.live [SCENE ...] [--tuned] [--light]``: a line for each figure, then one JSON
+object as the last line."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 import os
 import time
 
+from tests.bench.live import light
 from tests.bench.live.house import house
 from tests.bench.live.scenes import SCENES
 
@@ -16,12 +18,15 @@ def main() -> None:
     usual = [name for name in SCENES if not name.startswith("fleet")]
     parser.add_argument("scenes", nargs="*", default=usual, help=", ".join(SCENES))
     parser.add_argument("--tuned", action="store_true", help="with intervals of one second named in the configuration")
+    parser.add_argument("--light", action="store_true", help="with SSH servers that cost a third, which have to be built")
     options = parser.parse_args()
+    if options.light and (reason := light.missing()):
+        parser.error(reason)
     figures: dict[str, float] = {}
     for name in options.scenes:
         scene, made, told = SCENES[name]
         began_s = time.monotonic()
-        with house(tuned="tuned" if options.tuned else "default", **made) as here:  # type: ignore[arg-type]
+        with house(tuned="tuned" if options.tuned else "default", is_light=options.light, **made) as here:  # type: ignore[arg-type]
             found = scene(here, **told)
         print(f"{name} ({time.monotonic() - began_s:.0f} s, load {os.getloadavg()[0]:.1f})")
         for figure, value in found.items():

@@ -20,6 +20,7 @@ from typing import Any
 import requests
 
 from drivers.ssh_server import new_private_key
+from tests.bench.live import light
 from tests.sources import ROOT
 
 CLUSTER = """\
@@ -106,7 +107,8 @@ class House:
 
     def rig_cpu_s(self) -> float:
         """The same of queue, cloud and instances."""
-        return sum(map(int, _stat(self.rig_pid)[11:13])) / CLOCK_TICK
+        pids = [name for name in os.listdir("/proc") if name.isdigit() and str(self.rig_pid) in (name, *_stat(name)[1:2])]
+        return sum(sum(map(int, _stat(pid)[11:13])) for pid in pids) / CLOCK_TICK
 
     def threads(self) -> int:
         return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self._pids())
@@ -139,12 +141,16 @@ def _group(pid: str) -> int:
 
 
 @contextlib.contextmanager
-def house(*, tuned: str = "default", max_instances: int = 50, events: bool = True, more: str = "") -> Iterator[House]:
-    """A rig and a written configuration; the dispatcher is not started yet. ``more``: lines of our own settings."""
+def house(
+    *, tuned: str = "default", max_instances: int = 50, events: bool = True, more: str = "", is_light: bool = False
+) -> Iterator[House]:
+    """A rig and a written configuration; the dispatcher is not started yet. ``more``: lines of our own settings; ``is_light``:
+    SSH is served by the program of ``light``."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.bench.live.rig"]
+        servers = [str(light.build(folder))] if is_light else []
+        command = [sys.executable, "-m", "tests.bench.live.rig", *servers]
         rig = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
         assert rig.stdin is not None
         assert rig.stdout is not None

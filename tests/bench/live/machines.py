@@ -1,6 +1,7 @@
 """A cloud in memory whose machines are real SSH servers on loopback, each with a runner that does nothing for a given time.
 
-The runner answers at once, so that what is measured is the dispatcher and not the machine.
+The runner answers at once, so that what is measured is the dispatcher and not the machine. Who serves SSH is exchangeable:
+threads of this process, or a lighter program (``light``).
 """
 
 from __future__ import annotations
@@ -12,13 +13,23 @@ import shlex
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import paramiko
 
 from drivers.ssh_server import SSHServer, load_private_key, new_private_key, quiet_library
 from tests.bench.live.queue import Queue
+
+
+class Server(Protocol):
+    """One machine's SSH server. It tells of lists and starts, and is told when a runner has ended."""
+
+    address: str
+
+    def ended(self, uuid: str) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -29,29 +40,26 @@ class Machine:
     tags: dict[str, str]
     secret: str
     up_s: float  # from when on it answers
-    running: dict[str, float] = field(default_factory=dict)  # container → since when
+    running: set[str] = field(default_factory=set)
     probed: list[float] = field(default_factory=list)
-    server: SSHServer | None = None
-    watch: paramiko.Channel | None = None
-    waited: set[str] = field(default_factory=set)  # the watcher shall say when they end
+    server: Server | None = None
+    address: str = ""
 
-    @property
-    def address(self) -> str:
-        return self.server.address if self.server is not None else ""
+
+Serve = Callable[["Cloud", Machine, str], Server]
+"""Starts the server of a machine for the one user whose public key is given."""
 
 
 class Cloud:
     """Knobs: ``boot_s`` from the create to the first answer, ``create_s`` how long the create call takes."""
 
-    def __init__(self, queue: Queue) -> None:
-        quiet_library()
-        self.queue = queue
+    def __init__(self, queue: Queue, serve: Serve) -> None:
+        self.queue, self._serve = queue, serve
         self.boot_s = self.create_s = 0.0
         self.machines: dict[str, Machine] = {}
         self.seen: list[tuple[float, str, str]] = []
         self._count = 0
         self._lock = threading.Lock()
-        self._host_key = load_private_key(new_private_key())
 
     def create(self, asked: dict[str, Any]) -> dict[str, Any]:
         began_s = time.monotonic()
@@ -62,12 +70,8 @@ class Cloud:
                 id=f"vm-{self._count}", name=asked["name"], type=asked["type"], tags=asked["tags"], secret=asked["secret"],
                 up_s=time.monotonic() + self.boot_s,
             )  # fmt: skip
-        made.server = SSHServer(
-            socket.create_server(("127.0.0.1", 0)), host_key=self._host_key, authorized_keys=[asked["public_key"]],
-            handler=lambda command, channel: self._run(made, command, channel),
-            is_open=lambda: time.monotonic() >= made.up_s, name=made.id,
-        )  # fmt: skip
-        made.server.start()
+        made.server = self._serve(self, made, asked["public_key"])
+        made.address = made.server.address
         with self._lock:
             self.machines[made.id] = made
             self.seen += [(began_s, "create", made.id), (made.up_s, "reachable", made.id)]
@@ -101,59 +105,89 @@ class Cloud:
             "count": sum(map(len, since)), "longest_gap_s": max(gaps, default=0.0),
         }  # fmt: skip
 
-    # -- what runs there
+    # -- what the servers tell
 
-    def _run(self, machine: Machine, command: str, channel: paramiko.Channel) -> int:
-        words = shlex.split(command)
+    def listed(self, machine: Machine, at_s: float) -> None:
+        machine.probed.append(at_s)
+
+    def started(self, machine: Machine, uuid: str, at_s: float) -> None:
+        with self._lock:
+            twice = any(uuid in other.running for other in self.machines.values())
+            machine.running.add(uuid)
+            self.seen.append((at_s, "started twice" if twice else "started", f"{uuid} {machine.id}"))
+        threading.Thread(target=self._work, args=(machine, uuid), daemon=True).start()
+
+    def _work(self, machine: Machine, uuid: str) -> None:
+        if self.queue.move(uuid, "Running"):
+            time.sleep(self.queue.records[uuid]["seconds"])
+            self.queue.move(uuid, "Complete")
+        machine.running.discard(uuid)
+        if machine.server is not None:
+            machine.server.ended(uuid)
+        with self._lock:
+            self.seen.append((time.monotonic(), "exit", f"{uuid} {machine.id}"))
+
+
+# ------------------------------------------------------------------------------------------------ served by this process
+
+
+def serve_here() -> Serve:
+    quiet_library()
+    host_key = load_private_key(new_private_key())
+    return lambda cloud, machine, public_key: OwnServer(cloud, machine, public_key, host_key)
+
+
+class OwnServer:
+    """A thread for each connection and one for each command."""
+
+    def __init__(self, cloud: Cloud, machine: Machine, public_key: str, host_key: paramiko.PKey) -> None:
+        self._cloud, self._machine = cloud, machine
+        self._watch: paramiko.Channel | None = None
+        self._waited: set[str] = set()  # the watcher shall say when they end
+        self._server = SSHServer(
+            socket.create_server(("127.0.0.1", 0)), host_key=host_key, authorized_keys=[public_key], handler=self._run,
+            is_open=lambda: time.monotonic() >= machine.up_s, name=machine.id,
+        )  # fmt: skip
+        self._server.start()
+        self.address = self._server.address
+
+    def close(self) -> None:
+        self._server.close()
+
+    def ended(self, uuid: str) -> None:
+        if uuid in self._waited and self._watch is not None:
+            self._waited.discard(uuid)
+            with contextlib.suppress(OSError):
+                self._watch.sendall(f"{uuid}\n".encode())
+
+    def _run(self, command: str, channel: paramiko.Channel) -> int:
+        machine, words = self._machine, shlex.split(command)
         if "--list" in words:
-            machine.probed.append(time.monotonic())
+            self._cloud.listed(machine, time.monotonic())
             channel.sendall("".join(f"{uuid}\n" for uuid in sorted(machine.running)).encode())
             return 0
         if "--detach" in words:
-            return self._start(machine, words[-1], channel)
+            while channel.recv(65536):
+                pass
+            self._cloud.started(machine, words[-1], time.monotonic())
+            channel.sendall(json.dumps({"UUID": words[-1], "PID": 1}).encode())
+            return 0
         if "--kill" in words:
             return 1 if words[-1] in machine.running else 0
         if words[:1] == ["cat"]:
             channel.sendall(machine.secret.encode())
             return 0
         if words[:1] == ["setsid"]:
-            return self._watch(machine, channel)
+            return self._follow(channel)
         return 0 if words[:1] in (["true"], ["systemctl"]) else 127
 
-    def _watch(self, machine: Machine, channel: paramiko.Channel) -> int:
+    def _follow(self, channel: paramiko.Channel) -> int:
         """The watcher, without a process for each container: says who has ended, until its input does."""
-        machine.watch, machine.waited = channel, set()
+        self._watch, self._waited = channel, set()
         unread = b""
         while piece := channel.recv(65536):
             *lines, unread = (unread + piece).split(b"\n")
-            machine.waited |= {line.decode() for line in lines}
-            for uuid in machine.waited - set(machine.running):
-                self._ended(machine, uuid)
+            self._waited |= {line.decode() for line in lines}
+            for uuid in self._waited - self._machine.running:
+                self.ended(uuid)
         return 0
-
-    def _ended(self, machine: Machine, uuid: str) -> None:
-        if uuid in machine.waited and machine.watch is not None:
-            machine.waited.discard(uuid)
-            with contextlib.suppress(OSError):
-                machine.watch.sendall(f"{uuid}\n".encode())
-
-    def _start(self, machine: Machine, uuid: str, channel: paramiko.Channel) -> int:
-        now_s = time.monotonic()
-        while channel.recv(65536):
-            pass
-        with self._lock:
-            twice = any(uuid in other.running for other in self.machines.values())
-            machine.running[uuid] = now_s
-            self.seen.append((now_s, "started twice" if twice else "started", f"{uuid} {machine.id}"))
-        threading.Thread(target=self._work, args=(machine, uuid), daemon=True).start()
-        channel.sendall(json.dumps({"UUID": uuid, "PID": 1}).encode())
-        return 0
-
-    def _work(self, machine: Machine, uuid: str) -> None:
-        if self.queue.move(uuid, "Running"):
-            time.sleep(self.queue.records[uuid]["seconds"])
-            self.queue.move(uuid, "Complete")
-        machine.running.pop(uuid, None)
-        self._ended(machine, uuid)
-        with self._lock:
-            self.seen.append((time.monotonic(), "exit", f"{uuid} {machine.id}"))

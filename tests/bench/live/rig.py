@@ -1,4 +1,5 @@
-"""The surroundings as one process: ``python -m tests.bench.live.rig``. Queue, cloud and control over HTTP on one port.
+"""The surroundings as one process: ``python -m tests.bench.live.rig [PROGRAM]``. Queue, cloud and control over HTTP on one port;
+SSH is served by threads of this process, or by a program of ``light``.
 
 Its first line of output says where it listens. Times are of the monotonic clock, which all processes of a host share.
 """
@@ -14,16 +15,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from dispatcher.embedded.events import PATH, Announcer, event
-from tests.bench.live.machines import Cloud
+from tests.bench.live.light import serve_light
+from tests.bench.live.machines import Cloud, Serve, serve_here
 from tests.bench.live.queue import TOKEN_UUID, Queue, Record, Refused
 
 CONTAINERS = "/arvados/v1/containers"
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, serve: Serve) -> None:
         self.queue = Queue(self._told)
-        self.cloud = Cloud(self.queue)
+        self.cloud = Cloud(self.queue, serve)
         self.api_delay_s = 0.0
         self.announcer = Announcer()
 
@@ -124,7 +126,8 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     sys.setswitchinterval(0.001)
-    server = Server(("127.0.0.1", 0), handler(Rig()))
+    rig = Rig(serve_light(sys.argv[1]) if sys.argv[1:] else serve_here())
+    server = Server(("127.0.0.1", 0), handler(rig))
     print(json.dumps({"url": f"http://127.0.0.1:{server.server_address[1]}"}), flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()  # until whoever started it is gone
