@@ -15,7 +15,7 @@ ENOUGH = 3  # fewer calls between two refusals are counted together with those b
 APART_S = 60.0  # refusals that are further apart tell how much was wanted, not how much was given
 FASTER_S = 30.0  # after so long without a refusal it is tried twice as fast, after twice as long five times
 FORGET_S = 120.0  # and after this it is forgotten
-BURST_S = 5.0  # what flows in for so long may be sent at once: as long as the first pause after a refusal
+BURST_S = 1.0  # what flows in for so long may be sent at once: as long as the first pause after a refusal
 
 
 def bucket_of(kind: str) -> str:

@@ -19,7 +19,7 @@ from dispatcher.driver import Scope
 _FIRST_S = {
     HoldoffKind.QUOTA: 30.0,
     HoldoffKind.CAPACITY: 30.0,
-    HoldoffKind.RATE: 5.0,
+    HoldoffKind.RATE: 1.0,
     HoldoffKind.DENIED: 30.0,
     HoldoffKind.UNAVAILABLE: 30.0,
     HoldoffKind.ERROR: 5.0,

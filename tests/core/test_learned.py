@@ -28,7 +28,7 @@ def taken(before, count: int, at_s: float, kind: str = "create"):
 
 
 def taught(count: int = 20, kind: str = "create", **changes):
-    """Two refusals ten seconds apart, and so many calls that went through between them; the pause is over at ``AGAIN_S`` + 5."""
+    """Two refusals ten seconds apart, and so many calls that went through between them; the pause is over at ``AGAIN_S`` + 1."""
     return refused(taken(refused(state(**changes), NOW, kind), count, NOW + 6.0, kind), AGAIN_S, kind)
 
 
@@ -41,7 +41,7 @@ def test_after_one_refusal_it_is_tried_quickly_and_not_with_all_at_once():
     seen = refused(state(), NOW)
     assert measured(seen) is None
     assert pacing.tokens(seen, "create", NOW + 6.0) == 10.0
-    assert [learned.pace(seen, "create", NOW + s)[0] for s in (3.0, 5.0, 7.0, 11.0)] == [10.0, 10.0, 20.0, 80.0]
+    assert [learned.pace(seen, "create", NOW + s)[0] for s in (0.5, 1.0, 3.0, 7.0)] == [10.0, 10.0, 20.0, 80.0]
 
 
 @pytest.mark.parametrize("kind", learned.KINDS)
@@ -53,18 +53,20 @@ def test_two_refusals_measure_it(kind):
 
 
 def test_the_bucket_is_empty_at_a_refusal_and_fills_during_the_pause():
-    """What flowed in meanwhile may be sent at once, and then one at a time."""
+    """What flowed in meanwhile may be sent at once, and then one at a time. Nobody knows how much the cloud's bucket holds: what
+    flows in for a second is the most."""
     seen = taught(20)
     assert pacing.tokens(seen, "create", AGAIN_S) == 0.0
-    assert 10.0 <= pacing.tokens(seen, "create", AGAIN_S + 5.0) < 10.6
+    assert 1.0 <= pacing.tokens(seen, "create", AGAIN_S + 0.5) < 1.1
+    assert 2.0 <= pacing.tokens(seen, "create", AGAIN_S + 5.0) < 2.1
     spent = replace(seen, buckets=pacing.take(seen, "create", AGAIN_S + 0.5).buckets)
     assert AGAIN_S + 0.5 < pacing.next_token_s(spent, "create", AGAIN_S + 0.5) < AGAIN_S + 1.1
 
 
 def test_answers_that_come_during_the_pause_are_of_calls_from_before_it():
     """They count for what lies behind; of what a full bucket held nothing is counted."""
-    assert measured(taken(taught(20), 10, AGAIN_S + 4.9)) == 3.0
-    first = taken(refused(state(), NOW), 50, NOW + 4.9)
+    assert measured(taken(taught(20), 10, AGAIN_S + 0.9)) == 3.0
+    first = taken(refused(state(), NOW), 50, NOW + 0.9)
     assert (first.learned["create"].taken, first.learned["create"].accepted) == (0, 0)
 
 
@@ -164,7 +166,7 @@ WATCHED_S = 60.0
 
 
 @pytest.mark.parametrize("hint_s", [None, 1.0])
-@pytest.mark.parametrize(("rate", "burst"), [(1.0, 10.0), (2.0, 20.0), (10.0, 200.0), (0.5, 30.0)])
+@pytest.mark.parametrize(("rate", "burst"), [(1, 10), (2, 20), (10, 200), (0.5, 30), (20, 20), (50, 50), (5, 5), (1, 1)])
 def test_the_limit_is_found_again_within_three_fillings_of_the_bucket(rate, burst, hint_s):
     """From then on four fifths and more of what the cloud would give are used, pauses included, and few calls are refused."""
     cloud = Cloud(rate, burst, hint_s)

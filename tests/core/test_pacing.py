@@ -42,7 +42,7 @@ def test_a_refusal_reaches_as_far_as_the_driver_says(scope, held):
 PAUSES = [
     (HoldoffKind.QUOTA, [30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0]),
     (HoldoffKind.CAPACITY, [30.0, 60.0, 120.0]),
-    (HoldoffKind.RATE, [5.0, 10.0, 20.0]),
+    (HoldoffKind.RATE, [1.0, 2.0, 4.0]),
     (HoldoffKind.ERROR, [5.0, 10.0, 20.0]),
     (HoldoffKind.DENIED, [30.0, 60.0, 120.0]),
 ]
