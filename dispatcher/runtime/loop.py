@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from dispatcher.core.messages import Action
@@ -22,6 +23,7 @@ Due = Callable[[State, float], float]
 HEARTBEAT_S = 5.0  # a loop looks at least this often, so that its silence means that it hangs
 REST_S = 0.005
 REST_LEAST_PARTS, REST_MOST_S = 2.0, 0.3
+TOGETHER = 50  # actions that are committed before they are handed on
 LONGER = 1.5  # each rest than the one before, while news never cease
 BORED_S = 0.1
 AFTER_BUG_S = 1.0
@@ -48,9 +50,10 @@ def next_rest_s(rest_s: float, quiet_s: float, longest_s: float) -> float:
     return min(rest_s * LONGER, max(longest_s, REST_S)) if quiet_s < REST_S else REST_S
 
 
-def rest_after_s(worked_s: float, parts: float) -> float:
-    """So many parts of the work, so that all loops together leave the processor to those who act; twice a long work is enough."""
-    return max(REST_LEAST_PARTS * worked_s, min(parts * worked_s, REST_MOST_S))
+def rest_after_s(worked_s: float, took_s: float, parts: float) -> float:
+    """So many parts of the time that it took, so that all loops together leave the processor to those who act, but not for long.
+    Of long work twice is enough; to have waited for others, for the lock or the interpreter, is no work."""
+    return max(REST_LEAST_PARTS * worked_s, min(parts * took_s, REST_MOST_S))
 
 
 class Loop:
@@ -59,10 +62,11 @@ class Loop:
     def __init__(
         self, spec: LoopSpec, store: Store, clock: Clock, dispatch: Callable[[Action, int], None],
         passed: Callable[[str, float], None] | None = None, heartbeat_s: float = HEARTBEAT_S,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:  # fmt: skip
         self.spec = spec
         self._store, self._clock, self._dispatch = store, clock, dispatch
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat_s, self._spent = heartbeat_s, spent
         self._passed = passed  # told of each turn how long it took
         self.beat_s = clock.monotonic()
         self.turns = 0
@@ -90,14 +94,16 @@ class Loop:
         return begun
 
     def finish(self, seen: State, actions: Sequence[Action]) -> int:
-        """Commit a plan and hand on what was accepted, to be performed in the term in which it was planned or not at all."""
-        if not actions:
-            return 0
-        accepted = self._store.commit(actions, seen)
-        for action in accepted:
-            if not isinstance(action, WITHOUT_EFFECT):
-                self._dispatch(action, seen.leadership.term)
-        return len(accepted)
+        """Commit a plan and hand on what was accepted, to be performed in the term in which it was planned or not at all. The
+        first of many do not wait for the last."""
+        begun = 0
+        for start in range(0, len(actions), TOGETHER):
+            accepted = self._store.commit(actions[start : start + TOGETHER], seen)
+            begun += len(accepted)
+            for action in accepted:
+                if not isinstance(action, WITHOUT_EFFECT):
+                    self._dispatch(action, seen.leadership.term)
+        return begun
 
     def due_s(self, begun: int) -> float:
         """When the clock alone wakes it, never later than the next heartbeat. Who just looked, found something due and could
@@ -112,15 +118,16 @@ class Loop:
         """The body of the thread. It rests after each turn, longer after a long one, so that it never starves the others."""
         while not stop.is_set():
             counts = self._store.counts(self.spec.topics)
-            began = self._clock.monotonic()
+            began, spent = self._clock.monotonic(), self._spent()
             bugs, due_s = self.bugs, began
             begun = self.turn()
             try:
                 due_s = self.due_s(begun)
             except Exception as bug:  # noqa: BLE001 - as above
                 self._survive(bug)
-            worked_s = self._clock.monotonic() - began
-            stop.wait(max(self._rest_s if self.bugs == bugs else AFTER_BUG_S, rest_after_s(worked_s, self.spec.rest_parts)))
+            took_s, worked_s = self._clock.monotonic() - began, self._spent() - spent
+            rest_s = rest_after_s(worked_s, took_s, self.spec.rest_parts)
+            stop.wait(max(self._rest_s if self.bugs == bugs else AFTER_BUG_S, rest_s))
             rested_s = self._clock.monotonic()
             self._store.wait(self.spec.topics, counts, due_s - rested_s)
             self._rest_s = next_rest_s(self._rest_s, self._clock.monotonic() - rested_s, self.spec.longest_rest_s)

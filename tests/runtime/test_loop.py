@@ -68,6 +68,17 @@ def test_a_turn_plans_commits_and_hands_on() -> None:
     assert house.store.snapshot().instances["i1"].probing
 
 
+def test_the_first_of_many_do_not_wait_for_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud is asked for the first instances while the intents of the rest are being recorded."""
+    monkeypatch.setattr("dispatcher.runtime.loop.TOGETHER", 2)
+    fleet = [replace(instance(), name=f"i{number}") for number in range(5)]
+    house = House(always(*(m.ProbeInstance(name=one.name) for one in fleet)), state=leading(*fleet))
+    begun: list[int] = []
+    house.loop._dispatch = lambda action, term: begun.append(sum(i.probing for i in house.store.snapshot().instances.values()))
+    assert house.loop.turn() == 5
+    assert begun == [2, 2, 4, 4, 5]
+
+
 def test_what_is_done_once_it_is_recorded_is_not_handed_on() -> None:
     """There is nothing to perform."""
     house = House(always(CONDEMN, PROBE))
@@ -258,12 +269,48 @@ def test_who_is_never_left_in_peace_rests_longer(rest_s: float, quiet_s: float, 
 
 
 @pytest.mark.parametrize(
-    ("worked_s", "parts", "expected_s"),
-    [(0.002, 2.0, 0.004), (0.002, 10.0, 0.02), (0.1, 10.0, 0.3), (1.0, 10.0, 2.0), (1.0, 2.0, 2.0)],
+    ("worked_s", "took_s", "parts", "expected_s"),
+    [
+        (0.002, 0.002, 2.0, 0.004),
+        (0.002, 0.002, 10.0, 0.02),
+        (0.1, 0.1, 10.0, 0.3),
+        (1.0, 1.0, 10.0, 2.0),
+        (1.0, 1.0, 2.0, 2.0),
+        (0.1, 3.0, 5.0, 0.3),  # it stood in line for the lock
+    ],
 )
-def test_a_rest_is_so_many_parts_of_the_work(worked_s: float, parts: float, expected_s: float) -> None:
+def test_a_rest_is_so_many_parts_of_the_work(worked_s: float, took_s: float, parts: float, expected_s: float) -> None:
     """Twice at least, more where nobody is in a hurry, but not for long."""
-    assert rest_after_s(worked_s, parts) == pytest.approx(expected_s)
+    assert rest_after_s(worked_s, took_s, parts) == pytest.approx(expected_s)
+
+
+def test_to_have_waited_is_not_rested_for() -> None:
+    """A plan that stood in line for seconds is followed by the next one, which somebody waits for."""
+    rests: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            self.set()
+            return True
+
+    class Clock:
+        now_s = 0.0
+
+        def monotonic(self) -> float:
+            return self.now_s
+
+    clock = Clock()
+
+    def stands_in_line(state: State, now: float) -> list[m.Action]:
+        clock.now_s += 4.0
+        return []
+
+    store = Store(leading(), clock.monotonic)
+    store.stop()
+    spec = LoopSpec(name="trial", planners=(stands_in_line,), topics=("control",), due=never, rest_parts=5.0)
+    Loop(spec, store, clock, lambda action, term: None, spent=lambda: 0.01).run(Stop())
+    assert rests == [pytest.approx(0.3)]
 
 
 def test_the_loop_that_starts_containers_never_rests_longer() -> None:
