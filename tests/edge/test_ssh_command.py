@@ -108,10 +108,36 @@ def test_a_command_runs_to_its_end():
 def test_input_goes_as_the_other_side_makes_room():
     """In pieces that it takes, and its end is said once, after the last."""
     line = Line()
-    command = made(line, b"abcdefgh")
-    told(command, opened(window=3, packet=2), (WINDOW, heard(4)), (WINDOW, heard(1)), (WINDOW, heard(9)))
-    assert line.said[1:] == [["exec", "data", "data"], ["data", "data"], ["data", "eof"]]
-    assert line.data == b"abcdefgh"
+    command = made(line, bytes(range(256)) * 40)
+    told(command, opened(window=5000, packet=4096), (WINDOW, heard(4097)), (WINDOW, heard(1)), (WINDOW, heard(9000)))
+    assert line.said[1:] == [["exec", "data", "data"], ["data", "data"], ["data"], ["data", "eof"]]
+    assert line.data == bytes(range(256)) * 40
+
+
+def test_a_server_that_wants_single_bytes_gets_packets():
+    """Else it would keep the one who reads all connections at work."""
+    line = Line()
+    told(made(line, bytes(8192)), opened(packet=1))
+    assert line.said[1:] == [["exec", "data", "data", "eof"]]
+
+
+TORN = [(DATA, b"\0\0\3\xe8ab"), (MORE, b"\0\0\0\1\0\0\0\5ab"), (REQUEST, b"\0\0\0\x0bexit-status\0")]
+
+
+@pytest.mark.parametrize(("kind", "content"), TORN)
+def test_half_a_message_is_no_answer(kind, content):
+    """The library makes up what is missing: an exit status of 0, an output of zeros."""
+    command = made(Line())
+    told(command, opened())
+    with pytest.raises(SSHException):
+        told(command, (kind, paramiko.Message(content)))
+
+
+def test_what_was_to_be_sent_is_kept_no_longer_than_the_command_runs():
+    """The other side may never close the channel, and tokens travel that way."""
+    command = made(Line(), b"token")
+    told(command, opened(window=2), (FAILURE, heard()))
+    assert (command._unsent, command._command) == (b"", "")
 
 
 def test_who_does_not_wait_for_more_input_is_told_no_more():
@@ -314,6 +340,31 @@ def test_a_stream_that_was_closed_is_told_no_more(ringing):
     told(ringing.stream, (CLOSE, heard()))
     assert not ringing.stream.send(b"more")
     assert (ringing.stream.read(), ringing.line.said[2:]) == (None, [["close"]])
+
+
+class Broken(Line):
+    """What the library makes of a socket that is gone."""
+
+    def say(self, *messages: paramiko.Message) -> None:
+        if self.said:
+            raise EOFError
+        super().say(*messages)
+
+
+def test_a_connection_that_breaks_is_nobodys_error(ringing):
+    """Neither of whoever started a container nor of whoever stops: the reader brings the loss."""
+    ringing.line.__class__ = Broken
+    ringing.line.said.clear()
+    told(ringing.stream, opened(), (DATA, heard(b"uuid")))
+    assert (ringing.stream.send(b"more"), ringing.stream.read()) == (False, b"uuid")
+    ringing.stream.close()
+    assert ringing.stream.read() is None
+
+
+def test_a_stream_that_says_nothing_rings_not(ringing):
+    """However often it does."""
+    told(ringing.stream, opened(), (DATA, heard(b"")), (EOF, heard()), (EOF, heard()))
+    assert ringing.rings == 1
 
 
 def test_a_stream_that_says_more_than_it_may_ends_the_connection(ringing):

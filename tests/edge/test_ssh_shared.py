@@ -44,6 +44,39 @@ def executor() -> Iterator[SSHExecutor]:
 # ------------------------------------------------------------------------------------------------------------- the library
 
 
+@pytest.fixture
+def transport() -> Iterator[SharedTransport]:
+    """Logged in, as far as it knows; nobody reads it and nothing is said."""
+    ours, theirs = socket.socketpair()
+    made = SharedTransport(ours, "vm-1", Reader())
+    made.active = True
+    made.say = lambda *messages: None  # type: ignore[method-assign]
+    made._may_leave = lambda: True  # type: ignore[method-assign]
+    yield made
+    ours.close()
+    theirs.close()
+
+
+def test_sessions_that_are_never_closed_have_an_end(transport: SharedTransport) -> None:
+    """A server that leaves them open fills nobody's memory: its connection is cut, and the last one hears of it."""
+    streams = [transport.stream("watch", lambda: None) for _ in range(101)]
+    assert [stream.read() for stream in streams if stream is not None] == [b""] * 100 + [None]
+    assert not transport.is_active()
+
+
+@pytest.mark.parametrize(("count", "is_taken"), [(b"\0\0\0\2", True), (b"\xff\xff\xff\xff", False), (b"\1", False)])
+def test_extensions_without_number_end_the_connection(transport: SharedTransport, count: bytes, is_taken: bool) -> None:
+    """The library would count them for hours, and every connection would stand still meanwhile."""
+    transport._may_leave = lambda: False  # type: ignore[method-assign]
+    transport._read = lambda: (7, paramiko.Message(count))
+    if is_taken:
+        assert transport._read_message()[0] == 7
+        return
+    with pytest.raises(paramiko.SSHException):
+        transport._read_message()
+    assert not transport.is_active()
+
+
 def test_this_version_of_the_library_was_tried() -> None:
     """A new one costs a thread for each connection until somebody has run these tests with it and named it in TRIED."""
     assert unfit() == ""

@@ -188,7 +188,7 @@ class Scripted:
         return True
 
     def read(self) -> bytes | None:
-        return self.said.pop(0)
+        return self.said.pop(0) if self.said else b""
 
     def close(self) -> None:
         self.closed = True
@@ -265,6 +265,46 @@ def test_an_early_end_is_followed_by_a_long_pause_and_a_late_one_by_none(watched
     stream.ended_itself = False
     ends(after_s=1.0)
     assert stream.opened == 4  # a cut says nothing about the command
+
+
+def test_a_stream_that_ended_before_anybody_held_it_is_not_kept(hints):
+    """It rings once, and nobody who heard that knew it yet."""
+    watchers, opened = Watchers(hints.put), []
+
+    class Dead(Scripted):
+        def read(self) -> bytes | None:
+            return None
+
+        def send(self, data: bytes) -> bool:
+            return False
+
+    def open_dead(ring: Callable[[], None]) -> Scripted:
+        ring()
+        opened.append(Dead())
+        opened[-1].ended_itself = False
+        return opened[-1]
+
+    watchers.expect("vm-1", [uuid(1)], open_dead)
+    until(lambda: opened[0].closed, "the dead one is let go")
+    watchers.expect("vm-1", [uuid(1)], open_dead)
+    assert len(opened) == 2
+    watchers.stop()
+
+
+def test_an_answer_may_come_before_the_question_is_sent(hints):
+    """A runner that has ended already is told of at once."""
+    watchers = Watchers(hints.put)
+
+    class Quick(Scripted):
+        def send(self, data: bytes) -> bool:
+            self.say(data)
+            until(lambda: not self.said, "the answer was taken")
+            return True
+
+    stream = Quick()
+    watchers.expect("vm-1", [uuid(1)], stream.open)
+    assert hints.get(timeout=PATIENCE_S) == "vm-1"
+    watchers.stop()
 
 
 def test_an_instance_that_is_gone_is_let_go(watched):

@@ -17,6 +17,7 @@ from dispatcher.runtime.loop import (
     HEARTBEAT_S,
     LONGER,
     REST_S,
+    TOGETHER,
     Due,
     Loop,
     LoopSpec,
@@ -68,15 +69,14 @@ def test_a_turn_plans_commits_and_hands_on() -> None:
     assert house.store.snapshot().instances["i1"].probing
 
 
-def test_the_first_of_many_do_not_wait_for_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_many_do_not_wait_for_the_last() -> None:
     """A cloud is asked for the first instances while the intents of the rest are being recorded."""
-    monkeypatch.setattr("dispatcher.runtime.loop.TOGETHER", 2)
-    fleet = [replace(instance(), name=f"i{number}") for number in range(5)]
+    fleet = [replace(instance(), name=f"i{number}") for number in range(2 * TOGETHER + 1)]
     house = House(always(*(m.ProbeInstance(name=one.name) for one in fleet)), state=leading(*fleet))
     begun: list[int] = []
     house.loop._dispatch = lambda action, term: begun.append(sum(i.probing for i in house.store.snapshot().instances.values()))
-    assert house.loop.turn() == 5
-    assert begun == [2, 2, 4, 4, 5]
+    assert house.loop.turn() == len(fleet)
+    assert begun == [TOGETHER] * TOGETHER + [2 * TOGETHER] * TOGETHER + [len(fleet)]
 
 
 def test_what_is_done_once_it_is_recorded_is_not_handed_on() -> None:

@@ -7,6 +7,7 @@ Each channel has a lock: nothing is ever said behind a close, and what was given
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -33,8 +34,10 @@ from dispatcher.edge.ssh.transport import describe
 KINDS = range(MSG_CHANNEL_OPEN_SUCCESS, MSG_CHANNEL_FAILURE + 1)  # of messages that name one of our channels first
 MOST_STDIN_BYTES = 1 << 15  # what is longer is sent by a thread that may wait
 PACKET_BYTES = 1 << 15
+LEAST_PACKET_BYTES = 4096  # whatever the other side says; the library has it so too
 STDERR = 1  # RFC 4254, section 5.2
 STREAM_WINDOW_BYTES = 1 << 16
+BROKEN = (SSHException, OSError, EOFError)  # what it may be to say something; the reader brings the loss
 MOST_UNSENT_BYTES = 1 << 20  # of a stream whose other side does not read
 
 
@@ -50,6 +53,14 @@ def message(kind: int, number: int | None = None) -> paramiko.Message:
     if number is not None:
         made.add_int(number)
     return made
+
+
+def whole(said: paramiko.Message) -> bytes:
+    """The text that comes next. The library makes up what is missing. Raises SSHException."""
+    length = said.get_int()
+    if length > len(said.get_remainder()):
+        raise SSHException("a message ends in the middle of a text")
+    return bytes(said.get_bytes(length))
 
 
 class Session:
@@ -98,10 +109,10 @@ class Session:
             self._window += said.get_int()
             self._connection.say(*self._rest())
         elif kind == MSG_CHANNEL_DATA:
-            self._heard(said.get_binary(), None)
+            self._heard(whole(said), None)
         elif kind == MSG_CHANNEL_EXTENDED_DATA:
             kept_apart = said.get_int()
-            self._heard(said.get_binary(), kept_apart)
+            self._heard(whole(said), kept_apart)
         elif kind == MSG_CHANNEL_EOF:
             self._heard_all()
         elif kind == MSG_CHANNEL_REQUEST:
@@ -134,7 +145,8 @@ class Session:
         raise NotImplementedError
 
     def _opened(self, said: paramiko.Message) -> None:
-        self._remote, self._window, self._packet_bytes = said.get_int(), said.get_int(), said.get_int()
+        self._remote, self._window = said.get_int(), said.get_int()
+        self._packet_bytes = max(LEAST_PACKET_BYTES, said.get_int())
         if self._given_up:
             self._connection.say(*self._close())
             return
@@ -151,8 +163,10 @@ class Session:
         self._end(RemoteError(ProbeProblem.COMMAND, text, reached=True))
 
     def _told(self, said: paramiko.Message) -> None:
-        name, wants_reply = said.get_text(), said.get_boolean()
-        if name == "exit-status":
+        name, wants_reply = whole(said), said.get_boolean()
+        if name == b"exit-status":
+            if len(said.get_remainder()) < 4:
+                raise SSHException("an exit status is missing")
             self._status = said.get_int()
         if wants_reply and not self._close_said:
             self._connection.say(message(MSG_CHANNEL_FAILURE, self._remote))
@@ -160,9 +174,11 @@ class Session:
     def _give_up(self, failure: RemoteError | None) -> None:
         """It is over for whoever asked; the channel is kept until the other side has closed it too."""
         self._given_up = True
-        if self._remote is not None:
-            self._connection.say(*self._close())
-        self._end(failure)
+        try:
+            if self._remote is not None:
+                self._connection.say(*self._close())
+        finally:
+            self._end(failure)
 
     def _close(self) -> list[paramiko.Message]:
         first, self._close_said = not self._close_said, True
@@ -171,6 +187,7 @@ class Session:
     def _end(self, failure: RemoteError | None) -> None:
         first, self._ended = not self._ended, True
         if first:
+            self._given_up, self._unsent, self._command = True, b"", ""  # tokens are kept no longer than they must
             self._finish(failure)
 
 
@@ -235,20 +252,23 @@ class CommandStream(Session):
             if self._ended or self._given_up or len(self._unsent) + len(data) > MOST_UNSENT_BYTES:
                 return False
             self._unsent += data
-            if self._remote is not None:
-                self._connection.say(*self._rest())
-            return True
+            with contextlib.suppress(*BROKEN):
+                if self._remote is not None:
+                    self._connection.say(*self._rest())
+                return True
+            return False
 
     def read(self) -> bytes | None:
         with self._lock:
             output, self._output = bytes(self._output), bytearray()
             if output:
-                self._grant(len(output))
+                with contextlib.suppress(*BROKEN):
+                    self._grant(len(output))
                 return output
             return None if self._ended or self.ended_itself else b""
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(*BROKEN):
             self._give_up(None)
 
     def _grant(self, count: int) -> None:
@@ -266,11 +286,13 @@ class CommandStream(Session):
         self._output += data
         if len(self._output) > STREAM_WINDOW_BYTES:
             raise SSHException("more was sent than there was a window for")
-        self._ring()
+        if data:
+            self._ring()
 
     def _heard_all(self) -> None:
-        self.ended_itself = True
-        self._ring()
+        first, self.ended_itself = not self.ended_itself, True
+        if first:
+            self._ring()
 
     def _finish(self, failure: RemoteError | None) -> None:
         if failure is not None and failure.problem is ProbeProblem.COMMAND:

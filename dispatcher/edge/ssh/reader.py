@@ -56,10 +56,21 @@ class Reader:
             except (OSError, ValueError):
                 del self._served[descriptor]
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._read, name="ssh-reader", daemon=True)
-                self._thread.start()
+            return self._started(descriptor)
+
+    def _started(self, descriptor: int) -> bool:
+        """Under the lock; False when this host refuses another thread."""
+        if self._thread is not None:
             return True
+        thread = threading.Thread(target=self._read, name="ssh-reader", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            log.exception("the reader of SSH connections cannot be started")
+            del self._served[descriptor]
+            return False
+        self._thread = thread
+        return True
 
     def stop(self) -> None:
         """Ends what it still owns."""

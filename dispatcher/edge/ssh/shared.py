@@ -36,6 +36,7 @@ TRIED = ("2.12", "3.5", "4.0", "5.0", "5.1")  # the whole suite of tests of SSH 
 NEEDED = ("_send_user_message", "_send_message", "_send_kex_init", "_channel_handler_table", "_parse_newkeys")
 KEY_EXCHANGE = range(30, 42)  # the kinds of packets whose meaning depends on the kind of key exchange
 MOST_HELD = 1000  # messages while keys are exchanged
+MOST_SESSIONS = 100  # that the other side never closes
 FIRST_NUMBER = 1 << 24  # of our own channels: the library's are smaller
 
 log = logging.getLogger(__name__)
@@ -223,6 +224,8 @@ class SharedTransport(KeptTransport):
 
     def _open(self, session: Session) -> None:
         self._sessions[session.number] = session
+        if len(self._sessions) > MOST_SESSIONS:
+            self.cut()
         try:
             session.open()
             if not self.is_active():  # whoever ended it may have looked before this one was there
@@ -231,7 +234,7 @@ class SharedTransport(KeptTransport):
             session.lost(error)
 
     def say(self, *messages: paramiko.Message) -> None:
-        with self.wire.together():
+        with self.wire.together() if self.wire.owned else contextlib.nullcontext():  # else the library may wait in it
             for message in messages:
                 self._send_user_message(message)
 
@@ -250,6 +253,8 @@ class SharedTransport(KeptTransport):
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         """The library waits here for new keys; the reader, who brings them, must not."""
+        if self._over:
+            return
         if not self.wire.owned:
             super()._send_user_message(data)  # type: ignore[misc]
             return

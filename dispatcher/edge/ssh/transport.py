@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import paramiko
 from paramiko.common import MSG_CHANNEL_CLOSE, MSG_DISCONNECT
 from paramiko.packet import NeedRekeyException
-from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer
+from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
 from paramiko.transport import SecurityOptions
 
 from dispatcher.core.messages import ProbeProblem
@@ -28,6 +28,8 @@ from dispatcher.edge.ssh.remote import Deadline, Output, RemoteError
 # collapses beyond; before login it is needed, because only its wake-ups notice that a handshake was given up.
 IDLE_WAKE_S = 60.0
 TALK_WAIT_S = 1.0
+MSG_EXT_INFO = 7  # RFC 8308
+MOST_EXTENSIONS = struct.pack(">I", 100)
 WINDOW_BYTES = 1 << 20
 
 # In order of preference; what this version of the library lacks is left out. Group 14 costs ten times the CPU: last.
@@ -94,6 +96,9 @@ class KeptTransport(paramiko.Transport):
             raise
         if kind == MSG_DISCONNECT:
             self._over = True
+        if kind == MSG_EXT_INFO and message.get_remainder()[:4] > MOST_EXTENSIONS:
+            self._over = True  # the library would count them, whether they are there or not
+            raise SSHException("the server announces more extensions than there are")
         if kind == MSG_CHANNEL_CLOSE:
             self._take_close(*struct.unpack_from(">I", message.get_remainder()))
         return kind, message

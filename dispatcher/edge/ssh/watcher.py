@@ -95,9 +95,12 @@ class Watchers:
             stream = watcher.stream
         if stream is None:
             stream, new = self._opened(name, watcher, open_stream), wanted
-        if stream is not None and stream.send("".join(f"{uuid}\n" for uuid in sorted(new)).encode()):
+        if stream is not None:
             with self._lock:
-                watcher.waits |= new
+                watcher.waits |= new  # before it is said: the answer may come at once
+            if not stream.send("".join(f"{uuid}\n" for uuid in sorted(new)).encode()):
+                with self._lock:
+                    watcher.waits -= new
 
     def _opened(self, name: str, watcher: Watcher, open_stream: Open) -> Stream | None:
         stream: Stream | None = None
@@ -113,6 +116,7 @@ class Watchers:
         if stream is not None and unwanted:  # given up meanwhile
             stream.close()
             return None
+        self._rung.put(name)  # it may have ended before it stood here, and rings only once
         return stream
 
     def drop(self, name: str) -> None:
@@ -152,17 +156,22 @@ class Watchers:
             watcher = self._watchers.get(name)
             if watcher is None or watcher.stream is None:
                 return False
-            data = watcher.stream.read()
-            if data is None:
-                self._ended(watcher)
-                return False
-            *lines, watcher.unread = (watcher.unread + data).split(b"\n")
-            watcher.unread = watcher.unread[:LONGEST_LINE]
-            told = {line.decode("ascii", "replace").strip() for line in lines} & watcher.waits
-            watcher.waits -= told
-            for uuid in told:
-                watcher.hints[uuid] = watcher.hints.get(uuid, 0) + 1
-            return bool(told)
+            stream, data = watcher.stream, watcher.stream.read()
+            if data is not None:
+                return self._told(watcher, data)
+            self._ended(watcher)
+        stream.close()  # some servers wait for it
+        return False
+
+    def _told(self, watcher: Watcher, data: bytes) -> bool:
+        """Under the lock."""
+        *lines, watcher.unread = (watcher.unread + data).split(b"\n")
+        watcher.unread = watcher.unread[:LONGEST_LINE]
+        told = {line.decode("ascii", "replace").strip() for line in lines} & watcher.waits
+        watcher.waits -= told
+        for uuid in told:
+            watcher.hints[uuid] = watcher.hints.get(uuid, 0) + 1
+        return bool(told)
 
     def _ended(self, watcher: Watcher) -> None:
         """The next probe opens it again; later where the command did not even last a moment."""
