@@ -280,10 +280,12 @@ def test_a_stream_that_ended_before_anybody_held_it_is_not_kept(hints):
 
     def open_dead(ring: Callable[[], None]) -> Scripted:
         ring()
+        until(watchers._rung.empty, "whoever listens has heard it")
         opened.append(Dead())
         opened[-1].ended_itself = False
         return opened[-1]
 
+    watchers.expect("vm-0", [uuid(1)], Scripted().open)  # from here on somebody listens
     watchers.expect("vm-1", [uuid(1)], open_dead)
     until(lambda: opened[0].closed, "the dead one is let go")
     watchers.expect("vm-1", [uuid(1)], open_dead)
