@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -63,7 +64,7 @@ def whole(said: paramiko.Message) -> bytes:
     return bytes(said.get_bytes(length))
 
 
-class Session:
+class Session(ABC):
     """A channel with one command on it. ``number``: of our side; ``window_bytes``: so much may the other side say unasked."""
 
     def __init__(self, connection: Says, number: int, command: str, stdin: bytes, window_bytes: int) -> None:
@@ -97,6 +98,20 @@ class Session:
                 raise SSHException(f"a packet of kind {kind} for a channel that is {'not ' if self._remote is None else ''}open")
             return self._take(kind, said)
 
+    # -- what each kind makes of it, under the lock
+
+    @abstractmethod
+    def _heard(self, data: bytes, kept_apart: int | None) -> None:
+        """A piece of the output, or of a part that is ``kept_apart``."""
+
+    def _heard_all(self) -> None:
+        """The output is at its end."""
+        return
+
+    @abstractmethod
+    def _finish(self, failure: RemoteError | None) -> None:
+        """It is over; called once."""
+
     # -- under the lock
 
     def _take(self, kind: int, said: paramiko.Message) -> bool:
@@ -125,12 +140,6 @@ class Session:
             return True
         return False  # that the command runs tells nothing that matters
 
-    def _heard(self, data: bytes, kept_apart: int | None) -> None:
-        raise NotImplementedError
-
-    def _heard_all(self) -> None:
-        return
-
     def _rest(self) -> list[paramiko.Message]:
         """What may be sent of the input now."""
         made: list[paramiko.Message] = []
@@ -140,9 +149,6 @@ class Session:
             made.append(message(MSG_CHANNEL_DATA, self._remote))
             made[-1].add_string(piece)
         return made
-
-    def _finish(self, failure: RemoteError | None) -> None:
-        raise NotImplementedError
 
     def _opened(self, said: paramiko.Message) -> None:
         self._remote, self._window = said.get_int(), said.get_int()
@@ -252,11 +258,11 @@ class CommandStream(Session):
             if self._ended or self._given_up or len(self._unsent) + len(data) > MOST_UNSENT_BYTES:
                 return False
             self._unsent += data
-            with contextlib.suppress(*BROKEN):
-                if self._remote is not None:
-                    self._connection.say(*self._rest())
-                return True
-            return False
+            try:
+                self._connection.say(*(self._rest() if self._remote is not None else ()))
+            except BROKEN:
+                return False
+            return True
 
     def read(self) -> bytes | None:
         with self._lock:
