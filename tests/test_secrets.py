@@ -26,6 +26,7 @@ from dispatcher.config import load
 from drivers.local import processes
 from drivers.ssh_server import new_private_key
 from tests.embedded.live import LiveQueue, until
+from tests.processes import below, proc_file, told_by_all
 
 MANAGEMENT, INIT, PASSWORD = "marked-management-token", "marked-init-password", "marked-database-password"
 PARAMETER = "marked-parameter-of-the-driver"
@@ -103,13 +104,9 @@ class Service:
 
     def processes(self) -> str:
         """Arguments of every process here: other users see those. Ours may hold no secret in their environment either."""
-        shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-        own = [Path(f"/proc/{pid}/environ").read_bytes() for pid in self.family()]
-        return "\n".join(text.decode(errors="replace") for text in (*shown, *own))
-
-    def family(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [self.process.pid, *map(int, children.split())]
+        assert proc_file(self.process.pid, "environ")
+        own = [proc_file(pid, "environ").decode(errors="replace") for pid in (self.process.pid, *below(self.process.pid))]
+        return "\n".join([told_by_all("cmdline"), *own])
 
     def state(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in (self.folder / "state").rglob("*") if path.is_file())

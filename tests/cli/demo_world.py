@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tests.processes import pids, proc_file
+
 PATIENCE_S = 120.0
 SETTLE_S = 0.05
 
@@ -82,11 +84,10 @@ class World:
     def processes(self) -> dict[int, str]:
         """Every process that names the data folder in its command line or environment."""
         found = {}
-        for name in os.listdir("/proc"):
-            if name.isdigit() and int(name) != os.getpid():
-                shown = command_line(name)
-                if os.fsencode(self.data) in shown + contents(name, "environ"):
-                    found[int(name)] = shown.replace(b"\0", b" ").decode()
+        for pid in pids():
+            line = proc_file(pid, "cmdline")
+            if pid != os.getpid() and os.fsencode(self.data) in line + proc_file(pid, "environ"):
+                found[pid] = line.replace(b"\0", b" ").decode()
         return found
 
     def pids(self, *words: str) -> list[int]:
@@ -167,14 +168,3 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         env={**os.environ, **environment},
         check=False,
     )
-
-
-def command_line(name: str) -> bytes:
-    return contents(name, "cmdline")
-
-
-def contents(name: str, file: str) -> bytes:
-    try:
-        return Path(f"/proc/{name}/{file}").read_bytes()
-    except OSError:
-        return b""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.demo_world import World, command, kill, until
+from tests.processes import children
 
 REFUSED = {"name": "refused", "command": ["true"], "vcpus": 64, "ends": "refused"}
 CANCELLED = {"name": "cancelled", "command": ["sleep", "900"], "ends": "cancelled", "priority": 900}
@@ -84,7 +85,7 @@ def test_the_queue_and_an_instance_are_killed(world):
     demo.says("long runs on large-")
     world.kill(QUEUE)
     demo.says("the queue was killed (signal 9) and is started again")
-    large = [pid for pid, shown in world.processes().items() if INSTANCE in shown and runs_container(pid)]
+    large = [pid for pid, shown in world.processes().items() if INSTANCE in shown and children(pid)]  # a scribe that lives long
     kill(large)
     assert demo.ends() == 0, demo.output
     assert "long is tried again" in demo.output
@@ -92,12 +93,6 @@ def test_the_queue_and_an_instance_are_killed(world):
     assert re.search(r"^long +Cancelled +\w.*\n(.*\n)*  try 2 +Complete +0", demo.output, re.MULTILINE)
     all_once(world, "long", "short")
     assert world.processes() == {}
-
-
-def runs_container(pid: int) -> bool:
-    """Whether a process below this one is a scribe of ours that lives long."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return bool(children)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from drivers.local import LocalDriver
 from drivers.local import open as open_local
 from drivers.local.processes import look, look_around, marked
 from drivers.ssh_server import load_private_key, new_private_key
+from tests.processes import proc_file
 
 SECRET = "correct horse"
 INIT = f"#!/bin/sh\numask 0177\nprintf %s '{SECRET}' > /var/run/arvados-instance-secret\n"
@@ -52,11 +53,7 @@ def _processes_of(folder: Path) -> list[bytes]:
     """Command lines of living processes that belong to any instance in this folder."""
     found = []
     for pid, process in look_around().items():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
+        environment, command = proc_file(pid, "environ"), proc_file(pid, "cmdline")
         if not process.zombie and pid != os.getpid() and str(folder).encode() in environment + command:
             found.append(command)
     return found
@@ -198,10 +195,7 @@ def test_destroy_ends_everything_that_was_started(driver: LocalDriver, tmp_path:
 
 
 def _command(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
-    except OSError:
-        return []
+    return proc_file(pid, "cmdline").decode().split("\0")[:-1]
 
 
 def test_an_instance_that_does_not_listen_is_ended_all_the_same(driver: LocalDriver, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from tests.needs import needs_command
+from tests.processes import children
 
 USER = "arvados"
 DATABASE = "arvados_test"
@@ -139,24 +140,6 @@ def _account() -> str | None:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
-
-
-def children(parent: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it may end while we look
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
-
-
-def command_lines() -> str:
-    """Those of every process of this host, as anybody can read them."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return "\n".join(found)
 
 
 def free_port() -> int:

@@ -23,6 +23,7 @@ from needs import needs_command
 
 from dispatcher.core.messages import Target
 from dispatcher.driver import HostKey
+from tests.processes import below
 
 START_TIMEOUT_S = 20.0
 
@@ -147,7 +148,7 @@ class SSHD:
     def stop(self) -> None:
         """The listener and every connection, at once."""
         if self.process is not None:
-            for pid in [*_descendants(self.process.pid), self.process.pid]:
+            for pid in [*below(self.process.pid), self.process.pid]:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -224,14 +225,3 @@ def free_port(listen: str = "127.0.0.1") -> int:
         sock.bind((listen, 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def _descendants(pid: int) -> list[int]:
-    """Whoever ends meanwhile has no descendants any more."""
-    children: list[int] = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            children += [int(child) for child in (task / "children").read_text().split()]
-    except OSError:
-        pass
-    return [one for child in children for one in (*_descendants(child), child)]

@@ -23,6 +23,7 @@ from dispatcher.core.messages import ProbeProblem, ProbeReport, Target
 from dispatcher.edge.deployment import MAX_DEPLOYMENTS, RunnerFile, deploy_command
 from dispatcher.edge.instances import SSHInstances, connect_instances
 from dispatcher.edge.ssh import Output
+from tests.processes import below, proc_file
 
 OK = Output(status=0, stdout=b"", stderr=b"")
 TARGET = Target(name="vm-1", address="10.0.0.1", user="root", secret="s")
@@ -160,12 +161,7 @@ def test_12_15_a_cut_in_the_middle_leaves_nothing(server: SSHD, instances: SSHIn
 def connections_of(server: SSHD) -> list[int]:
     """Its processes but the first and those that it executes. Some versions have several for each connection."""
     assert server.process is not None
-    return [pid for pid in below(server.process.pid) if Path(f"/proc/{pid}/comm").read_text().startswith("sshd")]
-
-
-def below(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [*children, *(each for child in children for each in below(child))]
+    return [pid for pid in below(server.process.pid) if proc_file(pid, "comm").startswith(b"sshd")]
 
 
 def test_12_15_a_full_disk_is_a_failed_boot_with_its_reason(server: SSHD, instances: SSHInstances, place: Path) -> None:

@@ -21,7 +21,8 @@ import pytest
 
 from dispatcher.edge.leader import US, ClaimError, FileLeader, Leader, LockFile, PostgresLeader
 from dispatcher.edge.postgres import Session
-from tests.edge.database import Database, command_lines, database, free_port
+from tests.edge.database import Database, database, free_port
+from tests.processes import told_by_all
 
 PATIENCE_S = 40.0
 
@@ -214,7 +215,7 @@ def test_the_password_is_shown_nowhere(server: Database, caplog: pytest.LogCaptu
         shown = f"{refused.told} {caplog.text} {refused.leader!r} {vars(refused.leader)}"
     with Term(by(server.connection)) as ours:
         ours.leads()
-        shown += f"{ours.told} {caplog.text} {command_lines()}"
+        shown += f"{ours.told} {caplog.text} {told_by_all('cmdline')}"
     assert server.password not in shown
 
 

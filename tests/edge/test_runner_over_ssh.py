@@ -17,6 +17,7 @@ from dispatcher.core.messages import StartOutcome
 from dispatcher.edge.instances import SSHInstances, connect_instances
 from dispatcher.edge.runner import Runner
 from dispatcher.edge.runner_config import RunnerAccess, gateway_secret
+from tests.processes import told_by_all
 
 ACCESS = RunnerAccess(
     api_host="api.example.com:8443",
@@ -83,7 +84,7 @@ def test_secrets_reach_the_runner_on_standard_input_alone(server: SSHD) -> None:
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(port.start, server.target(), UUID, TYPE, vcpus=2)
         assert eventually((server.folder / "hanging").exists)
-        shown = process_list()
+        shown = told_by_all("cmdline", "environ")
         assert "--stdin-config" in shown  # it was looked at
         assert not [secret for secret in (*SECRETS, server.secret) if secret in shown]
         assert "--broken-node-hook=/opt/it's broken\0--foo=a b\0" in shown
@@ -97,15 +98,3 @@ def test_secrets_reach_the_runner_on_standard_input_alone(server: SSHD) -> None:
         "ARVADOS_API_HOST", "ARVADOS_API_TOKEN", "ARVADOS_API_HOST_INSECURE",
         "InstanceType", "GatewayAddress", "GatewayAuthSecret",
     }  # fmt: skip
-
-
-def process_list() -> str:
-    """Arguments and environments of all processes that we may look at."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        for name in ("cmdline", "environ"):
-            try:
-                found.append((path / name).read_bytes().decode(errors="replace"))
-            except OSError:
-                continue
-    return "\n".join(found)

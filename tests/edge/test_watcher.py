@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import queue
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from dispatcher.edge.instances import SSHInstances, connect_instances
 from dispatcher.edge.ssh import watcher
 from dispatcher.edge.ssh.watcher import Watchers
 from tests.embedded.live import until
+from tests.processes import pids, proc_file
 
 PATIENCE_S = 60.0
 SETSID = """\
@@ -93,15 +93,8 @@ def runs(server: SSHD, *names: str) -> None:
 
 def waiters(server: SSHD) -> list[int]:
     """Every process that still looks at this instance's locks."""
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            shown = Path(f"/proc/{name}/environ").read_bytes() if name.isdigit() else b""
-        except OSError:
-            continue
-        if f"CRUNCH_RUN_LOCK_DIR={server.folder}".encode() in shown:
-            found.append(int(name))
-    return found
+    mark = f"CRUNCH_RUN_LOCK_DIR={server.folder}".encode()
+    return [pid for pid in pids() if mark in proc_file(pid, "environ")]
 
 
 def test_sixteen_containers_and_everything_else_get_through(server, locks, hints, instances):

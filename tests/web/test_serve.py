@@ -22,6 +22,7 @@ import requests
 from dispatcher.web.in_thread import serve_in_thread
 from dispatcher.web.notify import ServiceManager, service_manager
 from dispatcher.web.supervisor import Supervisor
+from tests.processes import children
 from tests.sources import ROOT
 from tests.web.fakes import TOKEN
 
@@ -64,8 +65,7 @@ class Server:
         return int(requests.get(self.address + "/pid", timeout=10, headers={"Connection": "close"}).text)
 
     def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(child) for child in children.split()]
+        return children(self.process.pid)
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
