@@ -19,15 +19,15 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(cadence.plan_queue,),
             topics=("containers", "queue", "control"),
             due=cadence.queue_due_s,
-            rest_parts=5.0,
-            longest_rest_s=0.02,
+            rest_parts=10.0,
+            longest_rest_s=0.05,
         ),
         LoopSpec(
             name="scheduler",
             planners=(reconcile.plan, patience.plan, lambda state, now: schedule.plan(state, now, draw)),
             topics=("containers", "queue", "instances", "cloud", "control"),
             due=_earliest(reconcile.due_s, patience.due_s, _attempts_due_s),
-            rest_parts=5.0,
+            rest_parts=12.0,
             longest_rest_s=0.05,
         ),
         LoopSpec(  # the beginning of the scheduler's pass, while that one computes or rests
@@ -41,7 +41,7 @@ def loops(draw: Draw) -> tuple[LoopSpec, ...]:
             planners=(lifecycle.plan, cadence.plan_lists, catalogue.plan),
             topics=("instances", "cloud", "control"),
             due=_earliest(lifecycle.due_s, cadence.list_due_s, catalogue.due_s),
-            rest_parts=10.0,
+            rest_parts=20.0,
             longest_rest_s=0.1,
         ),
         LoopSpec(

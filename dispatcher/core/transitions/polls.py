@@ -8,7 +8,7 @@ fills ten times faster.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from dispatcher.core.looks import PAGE, Look, Span, Sweep
 from dispatcher.core.messages import EventsFlowing, PollQueue, QueueHinted, QueuePolled, QueuePollFailed
@@ -39,11 +39,11 @@ def tokens_at(queue: QueueView, wanted: float, now: float) -> float:
 
 def cost(state: State, look: Look) -> int:
     """How many list requests a look is expected to take; never more than the bucket holds."""
-    own = 1 + state.containers.once(_count_ours) // PAGE if look.own else 0
+    own = 1 + sum(state.containers.parts(_count_ours)) // PAGE if look.own else 0
     return min(int(DEEP_BURST), own + (look.size > 0) + look.count)
 
 
-def _count_ours(containers: Sequence[Container]) -> int:
+def _count_ours(containers: Collection[Container]) -> int:
     return sum(1 for container in containers if container.ours)
 
 
