@@ -84,7 +84,7 @@ bench-core: $(READY)  ## measure the cost of a pass and of each big event
 
 .PHONY: bench-live
 bench-live: $(READY)  ## measure how fast the running dispatcher reacts: make bench-live SCENES="idle burst" LIGHT=1
-	@$(BIN)/python -m tests.bench.live $(SCENES) $(if $(LIGHT),--light)
+	@$(BIN)/python -m tests.bench.live $(SCENES) $(if $(LIGHT),--light) $(if $(INTERVAL),--interval $(INTERVAL))
 
 .PHONY: lint
 lint: $(READY)  ## check the style of the code with ruff

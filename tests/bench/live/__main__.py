@@ -1,5 +1,5 @@
-"""``python -m tests.bench.live [SCENE ...] [--tuned] [--light]``: a line for each figure, then one JSON
-object as the last line."""
+"""``python -m tests.bench.live [SCENE ...] [--interval TIME] [--light]``: a line for each figure, then one JSON object
+as the last line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description="How fast the running dispatcher reacts.")
     usual = [name for name in SCENES if not name.startswith("fleet")]
     parser.add_argument("scenes", nargs="*", default=usual, help=", ".join(SCENES))
-    parser.add_argument("--tuned", action="store_true", help="with intervals of one second named in the configuration")
+    parser.add_argument("--interval", default="", help="between polls and between probes, named in the configuration: 1s, 100ms")
     parser.add_argument("--light", action="store_true", help="with SSH servers that cost a third, which have to be built")
     options = parser.parse_args()
     if options.light and (reason := light.missing()):
@@ -26,7 +26,7 @@ def main() -> None:
     for name in options.scenes:
         scene, made, told = SCENES[name]
         began_s = time.monotonic()
-        with house(tuned="tuned" if options.tuned else "default", is_light=options.light, **made) as here:  # type: ignore[arg-type]
+        with house(interval=options.interval, is_light=options.light, **made) as here:  # type: ignore[arg-type]
             found = scene(here, **told)
         print(f"{name} ({time.monotonic() - began_s:.0f} s, load {os.getloadavg()[0]:.1f})")
         for figure, value in found.items():

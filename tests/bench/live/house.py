@@ -42,15 +42,12 @@ Clusters:
         ImageID: none
         DeployRunnerBinary: ""
         MaxInstances: {max_instances}
-        {tuned}
+        {pace}
     InstanceTypes:
       one: {{ProviderType: one, VCPUs: 1, RAM: 4GiB, IncludedScratch: 100GB, Price: 0.1}}
 """
 SETTINGS = "StateFolder: {folder}/state\n{more}"
-TUNED = {
-    "default": "",
-    "tuned": "{PollInterval: 1s, ProbeInterval: 1s, MaxProbesPerSecond: 1000, SyncInterval: 10s}",
-}
+PACE = ("PollInterval: {0}", "ProbeInterval: {0}", "MaxProbesPerSecond: 1000", "SyncInterval: 10s")
 CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -142,10 +139,11 @@ def _group(pid: str) -> int:
 
 @contextlib.contextmanager
 def house(
-    *, tuned: str = "default", max_instances: int = 50, events: bool = True, more: str = "", is_light: bool = False
+    *, interval: str = "", max_instances: int = 50, events: bool = True, more: str = "", is_light: bool = False
 ) -> Iterator[House]:
-    """A rig and a written configuration; the dispatcher is not started yet. ``more``: lines of our own settings; ``is_light``:
-    SSH is served by the program of ``light``."""
+    """A rig and a written configuration; the dispatcher is not started yet. ``interval``: between polls and between probes, as it
+    stands in a configuration that names them (``100ms``); ``more``: lines of our own settings; ``is_light``: SSH is served by the
+    program of ``light``."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -156,7 +154,7 @@ def house(
         assert rig.stdout is not None
         made = House(folder, json.loads(rig.stdout.readline())["url"], rig.pid)
         try:
-            _write(made, TUNED[tuned], max_instances, events, more)
+            _write(made, interval, max_instances, events, more)
             yield made
         finally:
             if made.dispatcher is not None:
@@ -165,16 +163,16 @@ def house(
             rig.wait()
 
 
-def _write(made: House, tuned: str, max_instances: int, events: bool, more: str) -> None:
+def _write(made: House, interval: str, max_instances: int, events: bool, more: str) -> None:
     folder = made.folder
     (folder / "state").mkdir()
     key = folder / "key"
     key.write_text(new_private_key())
     key.chmod(0o600)
     websocket = made.url.replace("http:", "ws:") + "/" if events else ""
-    lines = "\n        ".join(part.strip() for part in tuned.strip("{}").split(",") if part)
+    pace = "\n        ".join(line.format(interval) for line in PACE if interval)
     values = {"url": made.url, "websocket": websocket, "port": _free_port(), "folder": folder}
-    (folder / "config.yml").write_text(CLUSTER.format(**values, max_instances=max_instances, tuned=lines))
+    (folder / "config.yml").write_text(CLUSTER.format(**values, max_instances=max_instances, pace=pace))
     (folder / "settings.yml").write_text(SETTINGS.format(folder=folder, more=more))
     metadata = folder / "site" / "rig_driver-1.0.dist-info"
     metadata.mkdir(parents=True)
