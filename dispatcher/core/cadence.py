@@ -43,15 +43,18 @@ def poll_interval_s(state: State, now: float) -> float:
 
 
 def poll_due_s(state: State, now: float) -> float:
-    """When to look at the top of the queue again; some list requests are kept for what cannot wait."""
-    queue, named = state.queue, state.settings.poll_interval_s is not None
+    """When to look at the top of the queue again; some list requests are kept for what cannot wait. A hint does not wait for
+    the pace that a site named, and that pace does not wait for requests to be left."""
+    queue, named_s = state.queue, polls.interval_due_s(state)
     lists = polls.cost(state, window.at_top(state, now))
     first = queue.polled_s < state.leadership.since_s and not queue.failures
     if first or queue.hinted_s != NEVER or window.cut_short(state):
-        rest_s = HINT_GAP_S if named else 0.0 if first else min(HINT_GAP_S, queue.poll_took_s)
-        return max(now, queue.poll_ended_s + rest_s, NEVER if named else polls.tokens_at(queue, lists, now))
+        rest_s = 0.0 if first else min(HINT_GAP_S, queue.poll_took_s)
+        return min(max(now, queue.poll_ended_s + rest_s, polls.tokens_at(queue, lists, now)), max(now, named_s))
+    if named_s < math.inf:
+        return named_s
     due_s, saved = queue.poll_ended_s + poll_interval_s(state, now), window.saved_for_ours(state, now)
-    return due_s if named else max(due_s, polls.tokens_at(queue, min(polls.DEEP_BURST, max(lists, saved) + window.RESERVE), now))
+    return max(due_s, polls.tokens_at(queue, min(polls.DEEP_BURST, max(lists, saved) + window.RESERVE), now))
 
 
 def reads_due(state: State, now: float) -> tuple[list[str], float]:

@@ -368,9 +368,10 @@ class QueueView:
     token_uuid: str = ""  # by which we know our own locks
     polling: bool = False
     looking: Look | None = None  # what the poll that is on its way asks for
-    expected: int = 1  # how many list requests it was taken to need
+    expected: int | None = 1  # how many list requests it was taken to need; None: they are not counted
     polled_s: float = NEVER  # when the last poll of this term began that showed all that we hold
     poll_ended_s: float = NEVER  # the end of the last look at the top
+    shown_s: float = NEVER  # the same of the last that showed all that we hold as well, or failed
     poll_took_s: float = 0.0
     page_s: float = NEVER  # when the last look began that showed a whole page, or all that wait
     page_ended_s: float = NEVER

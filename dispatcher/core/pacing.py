@@ -35,6 +35,7 @@ _PATIENT = ("create", "poll_create")  # of many at once; lists, destroys and tag
 SLOWER = 1.02  # than the cloud grants new calls, where that rate is known
 LATE_ANSWER_S = 2.0  # answers come in any order: for so long none promises more again, where no rate is known that would grant it
 REPORT_COUNTS_S = 300.0  # what an answer said of the calls that remain is of no use after this
+PROBES_S = 0.25  # the probes of so long may begin at once: the loop that begins a thousand of them each second looks no oftener
 
 
 # --------------------------------------------------------------------------------------------------------------- hold-offs
@@ -222,7 +223,7 @@ def _draws(state: State, kind: str, now: float) -> Iterator[_Draw]:
     settings = state.settings
     if kind == "probe":
         if settings.max_probes_per_second:
-            yield _Draw("probe", settings.max_probes_per_second, max(1.0, settings.max_probes_per_second / 20))
+            yield _Draw("probe", settings.max_probes_per_second, max(1.0, settings.max_probes_per_second * PROBES_S))
         return
     if settings.max_cloud_ops_per_second:
         rate = settings.max_cloud_ops_per_second

@@ -51,7 +51,7 @@ def at_top(state: State, now: float) -> Look:
     """The next look at those who come first, with what else is due."""
     queue = state.queue
     first = queue.polled_s < state.leadership.since_s
-    everything = first or state.settings.poll_interval_s is not None
+    everything = first or now >= polls.interval_due_s(state)
     many, missing = in_full_next(state, now), cut_short(state)
     page_s = queue.page_ended_s + min(PAGE_LONGEST_S, max(1.0, PAGE_PART * queue.page_took_s))
     page = everything or many or missing or now >= page_s

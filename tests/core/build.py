@@ -107,7 +107,9 @@ def state(*things: Container | Instance, **changes: Any) -> State:
         containers=Map((c.uuid, c) for c in placed),
         instances=Map((i.name, i) for i in instances),
         strays=Map((uuid, name) for uuid, name in runs.items() if uuid not in known),
-        queue=QueueView(token_uuid=OURS, polled_s=990.0, poll_ended_s=990.5, changed_s=900.0, backlog=False, **PAGE_SEEN),
+        queue=QueueView(
+            token_uuid=OURS, polled_s=990.0, poll_ended_s=990.5, shown_s=990.5, changed_s=900.0, backlog=False, **PAGE_SEEN
+        ),
         cloud=CloudView(listed_s=990.0, first_listed_s=10.0, confirmed_s=990.0, list_ended_s=990.5),
         leadership=Leadership(leading=True, term=1, since_s=0.0),
     )

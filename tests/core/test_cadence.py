@@ -9,8 +9,9 @@ import pytest
 from dispatcher.core import cadence
 from dispatcher.core import messages as m
 from dispatcher.core.looks import Look
-from dispatcher.core.model import NEVER, ContainerState, Phase
+from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase
 from dispatcher.core.reports import CloudFailure
+from dispatcher.core.transitions import begin, observe
 from tests.core.build import C1, NOW, after, container, instance, settings, state
 
 POLLS = [
@@ -42,7 +43,8 @@ def test_a_hint_makes_a_poll_due_at_once_and_only_once():
     hinted = after(before, m.QueueHinted())
     look = m.PollQueue(look=Look(exact=True, full=True))
     assert (cadence.plan_queue(before, NOW), cadence.plan_queue(hinted, NOW)) == ([], [look])
-    assert cadence.poll_due_s(replace(hinted, queue=replace(hinted.queue, poll_ended_s=NOW - 0.05)), NOW) == NOW + 0.2
+    rests = replace(hinted, queue=replace(hinted.queue, poll_ended_s=NOW - 0.05, poll_took_s=0.15))
+    assert cadence.poll_due_s(rests, NOW) == pytest.approx(NOW + 0.1)
     assert cadence.plan_queue(after(hinted, m.PollQueue(), m.QueuePolled(began_s=NOW)), NOW) == []
 
 
@@ -53,6 +55,45 @@ def test_hints_that_come_while_a_look_is_on_its_way_are_not_lost():
     assert answered.queue.hinted_s == NOW
     late = replace(answered, queue=replace(answered.queue, poll_took_s=0.1))
     assert cadence.poll_due_s(late, NOW) == pytest.approx(NOW + 0.1)
+
+
+EMPTY = Bucket(tokens=0.0, at_s=NOW)
+SOON = {"poll_ended_s": NOW - 0.03, "poll_took_s": 0.02}
+HINTED = [  # what the site named, when everything was last shown, what the queue is like: when a hint is followed
+    (None, NOW - 5.0, SOON, NOW),
+    (0.1, NOW - 0.03, SOON, NOW),
+    (0.1, NOW - 0.03, {**SOON, "poll_took_s": 0.5}, NOW + 0.07),  # the named pace, however slow looks are
+    (60.0, NOW - 5.0, {**SOON, "lists": EMPTY}, NOW + 0.2),  # requests are left again
+    (0.05, NOW - 0.03, {**SOON, "lists": EMPTY}, NOW + 0.02),
+]
+
+
+@pytest.mark.parametrize(("named_s", "shown_s", "queue", "due_s"), HINTED)
+def test_a_hint_waits_for_no_pace_that_the_site_named(named_s, shown_s, queue, due_s):
+    """It is followed as it is where none was named; and never later than that pace would look anyway."""
+    hinted = after(state(settings=settings(poll_interval_s=named_s), queue={"shown_s": shown_s, **queue}), m.QueueHinted())
+    assert cadence.poll_due_s(hinted, NOW) == pytest.approx(due_s)
+
+
+def test_looks_for_hints_push_no_named_pace_back():
+    """They are counted and show what a hint is about; everything is shown as often as the site wished, and not counted."""
+    calm = state(settings=settings(poll_interval_s=10.0), queue={**SOON, "shown_s": NOW - 9.0, "page_ended_s": NOW - 0.5})
+    hinted = after(calm, m.QueueHinted(container="zzzzz-dz642-000000000000099"))
+    (action,) = cadence.plan_queue(hinted, NOW)
+    begun = after(hinted, action)
+    assert (action.look.own, begun.queue.expected) == (False, 1)
+    looked = after(begun, m.QueuePolled(began_s=NOW, look=action.look))
+    assert (looked.queue.shown_s, cadence.poll_due_s(looked, NOW)) == (NOW - 9.0, NOW + 1.0)
+    (regular,) = cadence.plan_queue(looked, NOW + 1.0)
+    shown = observe(begin(looked, regular, NOW + 1.0), m.QueuePolled(began_s=NOW + 1.0, look=regular.look), NOW + 1.5)
+    assert (regular.look.own, shown.queue.shown_s, shown.queue.lists) == (True, NOW + 1.5, looked.queue.lists)
+
+
+def test_after_a_look_that_failed_the_named_pace_is_kept():
+    """The next is not due at once because nothing was shown."""
+    begun = after(state(settings=settings(poll_interval_s=10.0), queue={"shown_s": NOW - 10.0}), m.PollQueue(look=Look()))
+    failed = after(begun, m.QueuePollFailed(began_s=NOW, failure=m.QueueFailure(text="no answer", status=0)))
+    assert cadence.poll_due_s(failed, NOW) == NOW + 10.0
 
 
 def test_a_hint_about_somebody_new_looks_at_those_who_wait_alone():

@@ -123,7 +123,7 @@ RATES = [
     ({"max_cloud_ops_per_second": 0.0}, "create", math.inf, None),
     ({"cloud_limits": RateLimits(create=0.5, burst=3)}, "create", 3, 5),
     ({"cloud_limits": RateLimits(create=0.5, burst=3)}, "list", math.inf, None),
-    ({"max_probes_per_second": 40.0}, "probe", 2, 400),
+    ({"max_probes_per_second": 40.0}, "probe", 10, 400),
     ({"max_probes_per_second": 1.0}, "probe", 1, 10),
     ({}, "probe", math.inf, None),
 ]

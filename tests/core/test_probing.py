@@ -12,6 +12,7 @@ from dispatcher.core import messages as m
 from dispatcher.core import probing
 from dispatcher.core.maps import Map
 from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase, ProcessPhase
+from dispatcher.core.transitions import begin
 from tests.core.build import C1, NOW, after, container, instance, process, settings, state
 
 PROBES = [
@@ -75,11 +76,24 @@ def test_a_probe_follows_the_time_in_which_an_earlier_leader_may_still_start():
 def test_the_rate_of_probes_is_a_ceiling_and_the_longest_waiting_go_first():
     """MaxProbesPerSecond: what has tokens goes."""
     fleet = [instance(f"i{number}", probed_s=900.0 + number) for number in range(5, 0, -1)]
-    before = state(*fleet, settings=settings(max_probes_per_second=40.0))
+    before = state(*fleet, settings=settings(max_probes_per_second=8.0))
     assert probing.plan(before, NOW) == [m.ProbeInstance(name="i1"), m.ProbeInstance(name="i2")]
     empty = replace(before, buckets={"probe": Bucket(tokens=0.0, at_s=NOW)})
     assert probing.plan(empty, NOW) == []
-    assert probing.due_s(empty, NOW) == pytest.approx(NOW + 1 / 40)
+    assert probing.due_s(empty, NOW) == pytest.approx(NOW + 1 / 8)
+
+
+@pytest.mark.parametrize("look_s", [0.05, 0.2])
+def test_the_rate_of_probes_is_used_by_a_loop_that_looks_seldom(look_s):
+    """A thousand probes a second are allowed and wanted: with turns that take long, as many begin as with short ones."""
+    fleet = [instance(f"i{number}", probed_s=980.0) for number in range(1000)]
+    seen, begun = state(*fleet, settings=settings(max_probes_per_second=1000.0)), 0
+    for turn in range(int(1.0 / look_s)):
+        actions = probing.plan(seen, NOW + turn * look_s)
+        begun += len(actions)
+        for action in actions:
+            seen = begin(seen, action, NOW + turn * look_s)
+    assert begun == 1000
 
 
 def test_the_end_of_a_container_has_its_instance_probed_often():

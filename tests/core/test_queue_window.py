@@ -93,7 +93,8 @@ def test_a_look_aside_leaves_the_pace_of_the_top_and_the_walk_alone():
 def test_a_pace_that_the_site_named_shows_everything_each_time(backlog):
     """What we hold and a page, at exactly its gap, however few requests are left."""
     empty = Bucket(tokens=0.0, at_s=NOW)
-    before = state(settings=settings(poll_interval_s=5.0), queue={"backlog": backlog, "poll_ended_s": NOW - 5, "lists": empty})
+    due = {"backlog": backlog, "poll_ended_s": NOW - 5, "shown_s": NOW - 5, "lists": empty}
+    before = state(settings=settings(poll_interval_s=5.0), queue=due)
     (action,) = cadence.plan_queue(before, NOW)
     assert (action.look.own, action.look.size) == (True, PAGE)
     assert after(before, action).queue.lists == empty

@@ -60,7 +60,7 @@ GUARD_LEAST, GUARD_PART = 5, 10  # so many instances, or one in so many, may be 
 def _poll(state: State, action: PollQueue, now: float) -> Reason:
     if state.queue.polling:
         return "a poll is on its way"
-    if not polls.named(state, action.look) and polls.tokens(state.queue, now) < polls.cost(state, action.look):
+    if not polls.uncounted(state, action.look, now) and polls.tokens(state.queue, now) < polls.cost(state, action.look):
         return "the rate of list requests"
     return None
 

@@ -51,17 +51,24 @@ def spend(queue: QueueView, count: float, now: float) -> QueueView:
     return replace(queue, lists=Bucket(tokens=tokens(queue, now) - count, at_s=now))
 
 
-def named(state: State, look: Look) -> bool:
-    """Whether the site itself named the pace of such looks: then they are not counted."""
-    return look.at_top and state.settings.poll_interval_s is not None
+def interval_due_s(state: State) -> float:
+    """When the pace that the site named asks for a look at the top that shows everything: so long after the last such look, or
+    after one that failed. Never where it named none."""
+    interval_s = state.settings.poll_interval_s
+    return math.inf if interval_s is None else state.queue.shown_s + interval_s
+
+
+def uncounted(state: State, look: Look, now: float) -> bool:
+    """Whether the site itself asked for this look by naming its pace."""
+    return look.at_top and now >= interval_due_s(state)
 
 
 # ------------------------------------------------------------------------------------------------------------------- looks
 
 
 def begin_poll(state: State, action: PollQueue, now: float) -> State:
-    expected = cost(state, action.look)
-    queue = state.queue if named(state, action.look) else spend(state.queue, expected, now)
+    expected = None if uncounted(state, action.look, now) else cost(state, action.look)
+    queue = state.queue if expected is None else spend(state.queue, expected, now)
     if action.look.at_top:
         queue = replace(queue, hinted_s=NEVER, hinted_new=False)
     return replace(state, queue=replace(queue, polling=True, looking=action.look, expected=expected))
@@ -69,7 +76,8 @@ def begin_poll(state: State, action: PollQueue, now: float) -> State:
 
 def polled(state: State, event: QueuePolled, now: float) -> State:
     look, span = event.look, event.span
-    queue = state.queue if named(state, look) else spend(state.queue, span.lists - state.queue.expected, now)
+    expected = state.queue.expected
+    queue = state.queue if expected is None else spend(state.queue, span.lists - expected, now)
     rejected = type(queue.rejected)(event.rejected.items()) if look.own else queue.rejected.update(event.rejected.items())
     queue = replace(queue, polling=False, looking=None, failures=0, error="", failing_since_s=math.inf, rejected=rejected)
     if look.own:
@@ -87,6 +95,8 @@ def polled(state: State, event: QueuePolled, now: float) -> State:
 def _at_top(queue: QueueView, event: QueuePolled, now: float) -> QueueView:
     took_s = now - event.began_s
     queue = replace(queue, poll_ended_s=now, poll_took_s=took_s, deeper_next=True, unseen=not event.span.ended)
+    if event.look.own:
+        queue = replace(queue, shown_s=now)
     if event.span.ended:
         queue = replace(queue, backlog=False, sweep=None)
     elif event.look.size >= PAGE:
@@ -115,7 +125,7 @@ def poll_failed(state: State, event: QueuePollFailed, now: float) -> State:
     look = state.queue.looking or Look()
     queue = replace(
         state.queue, polling=False, looking=None, failures=state.queue.failures + 1, error=event.failure.text,
-        error_status=event.failure.status, failing_since_s=min(now, state.queue.failing_since_s), poll_ended_s=now,
+        error_status=event.failure.status, failing_since_s=min(now, state.queue.failing_since_s), poll_ended_s=now, shown_s=now,
         deeper_next=False,
     )  # fmt: skip
     return replace(state, queue=replace(queue, full_refused_s=now) if look.full else queue)
