@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from operator import itemgetter
 
 from dispatcher.core import pacing
 from dispatcher.core.messages import Action, ProbeInstance
@@ -35,8 +36,11 @@ def probe_due_s(state: State, instance: Instance, now: float) -> float:
 
 
 def plan(state: State, now: float) -> list[Action]:
+    """Those that have been due for longest first. Of all that were found at a start those that come last by name: instances are
+    filled in the order of their names, so that these are the likeliest to have room for somebody who waits."""
     near = (i for part in _parts(state) if not _rests(state, part, now) for i in part.asked)
-    due = sorted((at_s, i.name) for i in near if (at_s := probe_due_s(state, i, now)) <= now)
+    due = sorted(((at_s, i.name) for i in near if (at_s := probe_due_s(state, i, now)) <= now), reverse=True)
+    due.sort(key=itemgetter(0))
     budget = pacing.tokens(state, "probe", now)
     chosen = due if budget == math.inf else due[: int(budget)]
     actions = [ProbeInstance(name=name) for _, name in chosen]
