@@ -371,7 +371,7 @@ class QueueView:
     expected: int | None = 1  # how many list requests it was taken to need; None: they are not counted
     polled_s: float = NEVER  # when the last poll of this term began that showed all that we hold
     poll_ended_s: float = NEVER  # the end of the last look at the top
-    shown_s: float = NEVER  # the same of the last that showed all that we hold as well, or failed
+    shown_s: float = NEVER  # the same of the last that showed a page and all that we hold, or failed
     poll_took_s: float = 0.0
     page_s: float = NEVER  # when the last look began that showed a whole page, or all that wait
     page_ended_s: float = NEVER

@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.core import cadence
 from dispatcher.core import messages as m
-from dispatcher.core.looks import Look
+from dispatcher.core.looks import PAGE, PEEK, Look, Span
 from dispatcher.core.model import NEVER, Bucket, ContainerState, Phase
 from dispatcher.core.reports import CloudFailure
 from dispatcher.core.transitions import begin, observe
@@ -87,6 +87,15 @@ def test_looks_for_hints_push_no_named_pace_back():
     (regular,) = cadence.plan_queue(looked, NOW + 1.0)
     shown = observe(begin(looked, regular, NOW + 1.0), m.QueuePolled(began_s=NOW + 1.0, look=regular.look), NOW + 1.5)
     assert (regular.look.own, shown.queue.shown_s, shown.queue.lists) == (True, NOW + 1.5, looked.queue.lists)
+
+
+@pytest.mark.parametrize(("size", "ended", "shown"), [(PEEK, False, False), (PEEK, True, True), (PAGE, False, True)])
+def test_a_glance_at_the_top_is_no_poll_of_the_named_pace(size, ended, shown):
+    """Also one that shows what we hold: the first thousand of those who wait belong to it."""
+    hinted = after(state(settings=settings(poll_interval_s=10.0), queue={**SOON, "shown_s": NOW - 9.0}), m.QueueHinted())
+    look = Look(own=True, size=size)
+    seen = after(hinted, m.PollQueue(look=look), m.QueuePolled(began_s=NOW, look=look, span=Span(ended=ended)))
+    assert seen.queue.shown_s == (NOW if shown else NOW - 9.0)
 
 
 def test_after_a_look_that_failed_the_named_pace_is_kept():

@@ -95,14 +95,13 @@ def polled(state: State, event: QueuePolled, now: float) -> State:
 def _at_top(queue: QueueView, event: QueuePolled, now: float) -> QueueView:
     took_s = now - event.began_s
     queue = replace(queue, poll_ended_s=now, poll_took_s=took_s, deeper_next=True, unseen=not event.span.ended)
-    if event.look.own:
-        queue = replace(queue, shown_s=now)
     if event.span.ended:
         queue = replace(queue, backlog=False, sweep=None)
     elif event.look.size >= PAGE:
         queue = replace(queue, backlog=True, sweep=_sweep(queue.sweep, event.span, now))
     if event.span.ended or event.look.size >= PAGE:
         queue = replace(queue, page_s=event.began_s, page_ended_s=now, page_took_s=took_s)
+        queue = replace(queue, shown_s=now) if event.look.own else queue
     return queue
 
 
