@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from zlib import crc32
 
 from dispatcher.core import pacing
 from dispatcher.core.messages import Action, ProbeInstance
@@ -36,10 +35,10 @@ def probe_due_s(state: State, instance: Instance, now: float) -> float:
 
 
 def plan(state: State, now: float) -> list[Action]:
-    """Those that have been due for longest first. All that are found at a start are due at once, and go in an order that has
-    nothing to do with the one in which they were filled: those with room for somebody who waits would come last in it."""
+    """Those that have been due for longest first. All that are found at a start are due at once, and go in an order (of their
+    last letters) that has nothing to do with the one in which they were filled: else those with room might come last."""
     near = (i for part in _parts(state) if not _rests(state, part, now) for i in part.asked)
-    due = sorted((at_s, crc32(i.name.encode()), i.name) for i in near if (at_s := probe_due_s(state, i, now)) <= now)
+    due = sorted((at_s, i.name[::-1], i.name) for i in near if (at_s := probe_due_s(state, i, now)) <= now)
     budget = pacing.tokens(state, "probe", now)
     chosen = due if budget == math.inf else due[: int(budget)]
     actions = [ProbeInstance(name=name) for *_, name in chosen]

@@ -85,7 +85,7 @@ def test_the_rate_of_probes_is_a_ceiling_and_the_longest_waiting_go_first():
 
 def test_after_a_start_nobody_is_asked_last_for_the_way_in_which_they_were_filled():
     """By their names, in either direction: wherever the twenty of a thousand stand that have room, one of them is asked soon."""
-    names = [f"i{number:04d}" for number in range(1000)]
+    names = [f"i{number:04d}-{number * 7919 % 1009:04d}" for number in range(1000)]
     fleet = [instance(name, probed_s=NEVER, processes_listed_s=NEVER) for name in names]
     asked = [action.name for action in probing.plan(state(*fleet), NOW)]
     assert sorted(asked) == names
