@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from operator import itemgetter
 
 from dispatcher.core import pacing
 from dispatcher.core.messages import Action, ProbeInstance
@@ -35,13 +36,16 @@ def probe_due_s(state: State, instance: Instance, now: float) -> float:
 
 
 def plan(state: State, now: float) -> list[Action]:
-    """Those that have been due for longest first. All that are found at a start are due at once, and go in an order (of their
-    last letters) that has nothing to do with the one in which they were filled: else those with room might come last."""
+    """Those that have been due for longest first. Of all that were found at a start, the last by name: whoever is asked first
+    is filled first, so that in the order of before those with room for somebody who waits came last."""
     near = (i for part in _parts(state) if not _rests(state, part, now) for i in part.asked)
-    due = sorted((at_s, i.name[::-1], i.name) for i in near if (at_s := probe_due_s(state, i, now)) <= now)
+    asked = sorted(((i.name, i) for i in near if probe_due_s(state, i, now) <= now), key=itemgetter(0))
+    found = [i for _, i in reversed(asked) if i.phase is Phase.UNKNOWN]
+    rest = [i for _, i in asked if i.phase is not Phase.UNKNOWN]
+    due = sorted(((probe_due_s(state, i, now), i.name) for i in (*found, *rest)), key=itemgetter(0))
     budget = pacing.tokens(state, "probe", now)
     chosen = due if budget == math.inf else due[: int(budget)]
-    actions = [ProbeInstance(name=name) for *_, name in chosen]
+    actions = [ProbeInstance(name=name) for _, name in chosen]
     return [action for action in actions if legal(state, action, now) is None]
 
 

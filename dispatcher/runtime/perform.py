@@ -250,9 +250,9 @@ class Perform:
             return [m.ListFailed(began_s=began, failure=error.failure), *_reports("list", call)]
         state = self._snapshot()
         shown = _named_apart(state, listing.instances)
-        mixed = sorted(shown, key=lambda one: one.name[::-1])  # who is asked first at a start (probing.plan)
         events: list[m.Event] = [
-            m.InstancesListed(began_s=began, instances=part, until_s=self._ends(state, part)) for part in slices(mixed)
+            m.InstancesListed(began_s=began, instances=part, until_s=self._ends(state, part))
+            for part in slices(shown[::-1])  # the newest first, if they stand last: see probing.plan
         ]
         if listing.complete:
             for names in slices(missed(state, shown)):
